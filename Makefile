@@ -1,0 +1,58 @@
+# Everything runs from .venv, which `make setup` makes: nothing else needs to be installed.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-stop test lint format sanity unit integration molecule backend-test bench build clean
+
+PYTHON_BIN := $(CURDIR)/.venv/bin
+export PATH := $(PYTHON_BIN):$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
+SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install everything into .venv and examples/backend/node_modules (no time when nothing changed)
+	@sh examples/demo/bootstrap.sh
+
+demo: setup ## Rehearse and roll back a migration on servers of its own, from nothing
+	@python examples/demo/demo.py run
+
+demo-stop: setup ## Stop the demo's servers
+	@python examples/demo/demo.py stop
+
+test: setup ## Everything below but the bench; says at the end what failed
+	@python tests/tools/run_checks.py sanity integration molecule lint backend-test unit
+
+lint: setup ## ruff, mypy, yamllint, ansible-lint
+	@sh tests/tools/run_lint.sh
+
+format: setup ## Format the Python code
+	@ruff format . && ruff check --fix .
+
+sanity: setup ## ansible-test sanity
+	@python tests/tools/run_sanity.py
+
+unit: setup ## Tests that need no server
+	@python -m pytest tests/unit $(PYTEST_ARGS)
+
+integration: setup ## Tests against PostgreSQL 16 and 18
+	@python -m pytest tests/integration -n 2 $(PYTEST_ARGS)
+
+molecule: setup ## The playbooks, one scenario a story
+	@test -n "$(SCENARIOS)" || { echo "molecule: there is no scenario in molecule/" >&2; exit 1; }
+	@for scenario in $(SCENARIOS); do molecule test -s "$$scenario" || failed="$$failed $$scenario"; done; \
+	if [ -n "$$failed" ]; then echo "molecule: failed:$$failed" >&2; exit 1; fi
+
+backend-test: setup ## The example backend's own tests
+	@cd examples/backend && npm run --silent typecheck && npm test --silent
+
+bench: setup ## Measure the window, the copy and the restore
+	@python tests/bench/bench.py
+
+build: setup ## Build the collection's tarball into .cache/build
+	@ansible-galaxy collection build --force --output-path .cache/build
+
+clean: ## Stop the demo and remove everything that was made here
+	@if [ -x .venv/bin/python ] && [ -e examples/demo/demo.py ]; then python examples/demo/demo.py stop || true; fi
+	@if [ -x .venv/bin/python ]; then cd examples/demo && python -c 'import embedded_postgresql as e; e.remove_runtime_folder()'; fi
+	@rm -rf .venv .cache .demo .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis examples/backend/node_modules
