@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ways to a PostgreSQL server: connections, the environment of client tools, and URLs for migration tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, urlencode
+
+from ..._domain.errors import Refused
+from ..._driver import one_row, psycopg2, require_psycopg2
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from psycopg2.extensions import connection as Connection
+
+MAINTENANCE_DATABASE = "postgres"
+
+_ENVIRONMENT = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "passfile": "PGPASSFILE",
+    "service": "PGSERVICE",
+    "options": "PGOPTIONS",
+    "application_name": "PGAPPNAME",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslcrl": "PGSSLCRL",
+    "sslcrldir": "PGSSLCRLDIR",
+    "sslnegotiation": "PGSSLNEGOTIATION",
+    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
+    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
+    "channel_binding": "PGCHANNELBINDING",
+    "gssencmode": "PGGSSENCMODE",
+    "krbsrvname": "PGKRBSRVNAME",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+    "require_auth": "PGREQUIREAUTH",
+    "client_encoding": "PGCLIENTENCODING",
+}
+"""libpq's parameters and the environment variables of the same meaning (PostgreSQL documentation, 34.15)."""
+
+
+class Identity(NamedTuple):
+    """What makes a database this one and no other, whatever URL leads to it."""
+
+    system_identifier: str
+    oid: int
+
+
+class Server:
+    """The server behind a database URL.
+
+    Args:
+        database_url: the URL under which the application knows its database, ``postgresql://…``.
+        admin_url: the direct way to the same server, past a pooler, when there is one. Its database, by default
+            ``postgres``, is where the run's lock is held: all controllers must name the same one.
+        application_name: how our sessions are called in ``pg_stat_activity``.
+
+    Raises:
+        Refused: a URL is not one that libpq can read, or names no database.
+    """
+
+    def __init__(
+        self, database_url: str, admin_url: str | None = None, *, application_name: str = "balcon.rollback"
+    ) -> None:
+        require_psycopg2()
+        public = _parse(database_url, "rollback_database_url")
+        if not public.get("dbname"):
+            raise Refused(
+                "The database URL names no database.",
+                untouched="Nothing was touched.",
+                remedy="Write it in full: postgresql://user:password@host:5432/database, with special characters "
+                "percent-encoded (@ is %40).",
+            )
+        self.database: str = public["dbname"]
+        direct = _parse(admin_url, "rollback_admin_url") if admin_url else public
+        maintenance = direct.get("dbname") if admin_url else None
+        self.maintenance_database: str = (
+            maintenance if maintenance and maintenance != self.database else MAINTENANCE_DATABASE
+        )
+        self.application_name = application_name
+        self._given = direct
+        self._parameters = {"connect_timeout": "10", **direct, "application_name": application_name}
+
+    def parameters(self, database: str | None = None) -> dict[str, str]:
+        """Return libpq's parameters for a database of this server, by default the one of the URL."""
+        return {**self._parameters, "dbname": database or self.database}
+
+    @contextmanager
+    def connect(self, database: str | None = None, *, autocommit: bool = False) -> Iterator[Connection]:
+        """Connect straight to a database; commit at the end, roll back when something is raised, and always close.
+
+        Args:
+            database: its name; by default the one of the URL.
+            autocommit: every statement is a transaction of its own.
+
+        Raises:
+            Refused: the server, the role or the database does not let us in; PostgreSQL's reason is in the message.
+        """
+        parameters = self.parameters(database)
+        try:
+            connection = psycopg2.connect(**parameters)  # type: ignore[call-overload]  # the stubs know no dictionary of libpq parameters
+        except psycopg2.OperationalError as error:
+            raise Refused(
+                f"Cannot connect to database {parameters['dbname']!r} as {parameters.get('user', 'the default user')!r}"
+                f" on {parameters.get('host', 'the default host')}:{parameters.get('port', '5432')}: "
+                f"{str(error).strip()}",
+                remedy="Check the URL in the inventory (or the environment variable that it reads) with "
+                "psql, from the host where the tools run.",
+                database=parameters["dbname"],
+            ) from None
+        connection.autocommit = autocommit
+        try:
+            yield connection
+            if not autocommit:
+                connection.commit()
+        finally:
+            connection.close()
+
+    def admin(self, *, autocommit: bool = True) -> AbstractContextManager[Connection]:
+        """Connect to the maintenance database: the way to work on a database from outside."""
+        return self.connect(self.maintenance_database, autocommit=autocommit)
+
+    def environment(self, database: str | None = None) -> dict[str, str]:
+        """Return the PG* variables that lead PostgreSQL's client tools to a database: no secret in their arguments.
+
+        Raises:
+            Refused: the URL has a parameter that has no variable.
+        """
+        parameters = self.parameters(database)
+        unknown = sorted(set(parameters) - set(_ENVIRONMENT))
+        if unknown:
+            raise Refused(
+                f"PostgreSQL's client tools take no environment variable for {', '.join(unknown)} of the URL.",
+                untouched="Nothing was touched.",
+                remedy="Leave it out of the URL, or put it into a service file (PGSERVICEFILE).",
+            )
+        return {_ENVIRONMENT[name]: value for name, value in parameters.items()}
+
+    def url(self, database: str | None = None) -> str:
+        """Return a URL for a migration tool; only for its environment, never for an argument list or an output."""
+        return make_url({**self._given, "dbname": database or self.database})
+
+    def identity(self, database: str | None = None) -> Identity:
+        """Return what tells this database from every other one.
+
+        Raises:
+            Refused: there is no such database on the server.
+        """
+        name = database or self.database
+        with self.admin() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT (SELECT system_identifier FROM pg_control_system())::text, "
+                "(SELECT oid FROM pg_database WHERE datname = %s)::bigint",
+                [name],
+            )
+            system_identifier, oid = one_row(cursor)
+        if oid is None:
+            raise Refused(
+                f"There is no database {name!r} on this server.",
+                untouched="Nothing was touched.",
+                remedy="Check the name in the URL: capitals and spaces count.",
+                database=name,
+            )
+        return Identity(system_identifier, oid)
+
+
+def make_url(parameters: Mapping[str, str]) -> str:
+    """Write libpq's parameters as a URL, everything that needs it percent-encoded."""
+    rest = {key: value for key, value in parameters.items() if key not in ("user", "password", "port", "dbname")}
+    host = rest.get("host", "")
+    if host and not host.startswith("/"):
+        rest.pop("host")
+    else:
+        host = ""
+    credentials = quote(parameters.get("user", ""), safe="")
+    if "password" in parameters:
+        credentials += ":" + quote(parameters["password"], safe="")
+    address = f"[{host}]" if ":" in host else host
+    port = f":{parameters['port']}" if "port" in parameters else ""
+    query = "?" + urlencode(rest, quote_via=quote) if rest else ""
+    at = "@" if credentials else ""
+    return f"postgresql://{credentials}{at}{address}{port}/{quote(parameters['dbname'], safe='')}{query}"
+
+
+def _parse(url: str, variable: str) -> dict[str, str]:
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise Refused(
+            f"{variable} is not a PostgreSQL URL: it does not begin with postgresql://.",
+            untouched="Nothing was touched.",
+            remedy="Write it as postgresql://user:password@host:5432/database.",
+        )
+    try:
+        return dict(psycopg2.extensions.parse_dsn(url))
+    except psycopg2.ProgrammingError as error:
+        raise Refused(
+            f"{variable} cannot be read: {_without_url(str(error), url)}",
+            untouched="Nothing was touched.",
+            remedy="Percent-encode special characters in user and password: @ is %40, : is %3A, / is %2F, % is %25.",
+        ) from None
+
+
+def _without_url(message: str, url: str) -> str:
+    """Cut libpq's quotation of the URL, or of a part of it, out of a message: it may hold the password."""
+    reason = message.strip().split('"')[0].strip(" :,")
+    return reason if url not in reason else "libpq refuses it"

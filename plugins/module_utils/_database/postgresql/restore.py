@@ -1,0 +1,310 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The emergency restore: production's own database is back under its name, or a person is asked.
+
+Before the swap that is one statement, and never waits for anything else. After it, going back is one transaction, and
+only done when nothing was written since; otherwise the database stays closed, both are kept, and the two ways on are
+printed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..._domain.description import Description, render_description
+from ..._domain.errors import Failed, Refused, RollbackError
+from ..._domain.names import derived_name
+from ..._domain.run_states import BEFORE_SWAP, check_step
+from ..._driver import psycopg2, sql
+from .clone_session import end_copies
+from .counters import rows_written, unproven_because
+from .relatives import admit, admits, find_relative, rename
+from .run_lock import tell_keeper
+from .run_state import lease_has_run_out, locked, write_comment
+from .sessions import end_sessions
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from psycopg2.extensions import cursor as Cursor
+
+    from .connection import Server
+
+PROOF = "counters"
+
+_UNTOUCHED = "There is nothing to restore: run {run_id} is not open on {database}."
+
+_OPEN = "ALTER DATABASE {public} ALLOW_CONNECTIONS true; COMMENT ON DATABASE {public} IS {comment};"
+
+
+class Restored(NamedTuple):
+    """What `restore_original` did.
+
+    Attributes:
+        changed: False where there was nothing to restore.
+        restored_from: ``before_swap``, ``after_swap`` or ``nothing``.
+        failed_database: the name under which the candidate is kept for study, or None where there was none.
+        proof: how it is known that nothing was written since the swap: `PROOF`; empty where that did not matter, and
+            ``none, the loss was accepted`` where a person took it upon himself.
+        seconds: how long it took.
+        message: one sentence for a person.
+    """
+
+    changed: bool
+    restored_from: str
+    failed_database: str | None
+    proof: str
+    seconds: float
+    message: str
+
+
+def restore_original(
+    server: Server, run_id: str, *, only_after_lease: bool = False, accept_loss: bool = False
+) -> Restored:
+    """Bring production's own database back, whatever the state of this run.
+
+    Args:
+        server: the server, with the public name of the database.
+        run_id: the run that is to be undone.
+        only_after_lease: do nothing while the run's lease lasts, or when the run has swapped; the keeper asks so.
+        accept_loss: swap back although rows were written since the swap, and also after the run has ended. Those rows
+            stay in the failed database.
+
+    Raises:
+        Refused: another run is open; nothing was changed.
+        Failed: it was written to since the swap, or that cannot be told, or the restore itself failed. The message
+            holds the exact next commands.
+    """
+    start = time.monotonic()
+    with locked(server) as (cursor, description):
+        state = _state_of(server, run_id, description)
+        if (
+            description
+            and state in BEFORE_SWAP
+            and not (only_after_lease and not lease_has_run_out(cursor, description))
+        ):
+            _open_original(cursor, server, description)
+        elif state in BEFORE_SWAP or only_after_lease:
+            return _nothing("The run goes on.", start)
+    if state in BEFORE_SWAP:
+        return _before_swap(server, run_id, start)
+    if state or (accept_loss and _before_exists(server, run_id)):
+        return _after_swap(server, run_id, description, accept_loss, start)
+    _set_candidate_aside(server, run_id)
+    return _nothing(_UNTOUCHED.format(database=server.database, run_id=run_id), start)
+
+
+def preview_restore(server: Server, run_id: str, *, accept_loss: bool = False) -> Restored:
+    """Say what `restore_original` would do, as far as that can be told without closing anything.
+
+    Raises:
+        Refused: another run is open.
+    """
+    start = time.monotonic()
+    with locked(server) as (_cursor, description):
+        state = _state_of(server, run_id, description)
+    failed = derived_name(server.database, "failed", run_id)
+    if state in BEFORE_SWAP:
+        return Restored(True, "before_swap", failed, "", _since(start), "The original would be opened again.")
+    if state or (accept_loss and _before_exists(server, run_id)):
+        message = "The original would be swapped back, if nothing was written since the swap or the loss is accepted."
+        return Restored(True, "after_swap", failed, "", _since(start), message)
+    return _nothing(_UNTOUCHED.format(database=server.database, run_id=run_id), start)
+
+
+def _state_of(server: Server, run_id: str, description: Description | None) -> str:
+    if description is None or not description.state:
+        return ""
+    check_step("restore", run_id, server.database, description)
+    return description.state
+
+
+def _open_original(cursor: Cursor, server: Server, description: Description) -> None:
+    command = (
+        sql.SQL(_OPEN)
+        .format(public=sql.Identifier(server.database), comment=sql.Literal(description.original_comment))
+        .as_string(cursor)
+    )
+    try:
+        end_copies(cursor, description.run_id)
+        admit(cursor, server.database, True)
+        write_comment(cursor, server.database, description.original_comment)
+        tell_keeper(cursor, description.run_id)
+    except psycopg2.Error as error:
+        raise Failed(
+            f"{server.database} could not be opened again: {str(error).strip()}",
+            untouched="It is unaltered, but still closed.",
+            remedy=f"Type in psql, in database {server.maintenance_database}, as the owner: {command}",
+            commands={"open": command},
+        ) from error
+
+
+def _before_swap(server: Server, run_id: str, start: float) -> Restored:
+    failed, problem = _set_candidate_aside(server, run_id)
+    kept = f" The candidate is kept, closed, as {failed}." if failed else ""
+    return Restored(
+        changed=True,
+        restored_from="before_swap",
+        failed_database=failed,
+        proof="",
+        seconds=_since(start),
+        message=f"{server.database} is open again, unaltered.{kept}{problem}",
+    )
+
+
+def _set_candidate_aside(server: Server, run_id: str) -> tuple[str | None, str]:
+    """Close and rename a run's candidate; return its name now, and what went wrong: that never stops a restore."""
+    candidate = derived_name(server.database, "candidate", run_id)
+    failed = derived_name(server.database, "failed", run_id)
+    with server.admin() as connection, connection.cursor() as cursor:
+        relative = find_relative(cursor, server.database, candidate)
+        if relative is None:
+            return (failed if find_relative(cursor, server.database, failed) else None), ""
+        try:
+            admit(cursor, candidate, False)
+            end_sessions(cursor, candidate)
+            connection.autocommit = False
+            rename(cursor, candidate, failed)
+            write_comment(cursor, failed, _failed_comment(server.database, run_id))
+            connection.commit()
+        except (RollbackError, psycopg2.Error) as error:
+            return candidate, f" It could not be renamed to {failed}: {str(error).strip()}"
+    return failed, ""
+
+
+def _failed_comment(database: str, run_id: str, **data: Any) -> str:
+    note = (
+        f"The candidate of rollback {run_id} for {database}, which did not succeed. Closed, kept for study, never used."
+    )
+    return render_description(Description(run_id=run_id, role="failed", note=note, data=data))
+
+
+def _before_exists(server: Server, run_id: str) -> bool:
+    with server.admin() as connection, connection.cursor() as cursor:
+        return find_relative(cursor, server.database, derived_name(server.database, "before", run_id)) is not None
+
+
+def _after_swap(
+    server: Server, run_id: str, description: Description | None, accept_loss: bool, start: float
+) -> Restored:
+    counters = description.data.get("counters") if description and description.run_id == run_id else None
+    commands = ways_on(server, run_id)
+    try:
+        reason = _close_and_compare(server, counters)
+        if reason and not accept_loss:
+            raise _written(server, run_id, reason, commands)
+        failed = _swap_back(server, run_id)
+    except (psycopg2.Error, Refused) as error:
+        raise _not_restored(server, str(error).strip(), commands) from error
+    return Restored(
+        changed=True,
+        restored_from="after_swap",
+        failed_database=failed,
+        proof="none, the loss was accepted" if reason else PROOF,
+        seconds=_since(start),
+        message=f"{server.database} is again what it was before. The candidate is kept, closed, as {failed}.",
+    )
+
+
+def _close_and_compare(server: Server, counters: dict[str, Any] | None) -> str:
+    """Close the database, and say why it cannot go back: empty where it is proven that nothing was written.
+
+    The counters can only be read from inside, so our session is opened before the database closes; where an earlier
+    restore left it closed, it is open for that moment. Whatever is written in it is counted, too.
+    """
+    database = server.database
+    with server.admin() as admin, admin.cursor() as outside:
+        if not admits(outside, database):
+            admit(outside, database, True)
+        with server.connect(database, autocommit=True) as connection, connection.cursor() as inside:
+            admit(outside, database, False)
+            end_sessions(outside, database, but=[connection.info.backend_pid])
+            reason = _difference(inside, counters)
+        end_sessions(outside, database)
+    return reason
+
+
+def _difference(inside: Cursor, counters: dict[str, Any] | None) -> str:
+    if counters is None:
+        return _UNKNOWN
+    unproven = unproven_because(inside, counters)
+    if unproven:
+        return f"it cannot be told whether rows were written to it since the swap, because {unproven}"
+    written = rows_written(inside, counters)
+    tables = ", ".join(f"{table} ({rows} rows)" for table, rows in sorted(written.items()))
+    return f"rows were written to it since the swap: {tables}" if written else ""
+
+
+_UNKNOWN = "nothing on record tells whether rows were written to it since the swap"
+
+
+def _swap_back(server: Server, run_id: str) -> str:
+    before = derived_name(server.database, "before", run_id)
+    failed = derived_name(server.database, "failed", run_id)
+    with locked(server) as (cursor, _description):
+        relative = find_relative(cursor, server.database, before)
+        if relative is None:
+            raise Refused(f"There is no database {before!r} on this server.", remedy="Somebody dropped or renamed it.")
+        rename(cursor, server.database, failed)
+        rename(cursor, before, server.database)
+        write_comment(cursor, failed, _failed_comment(server.database, run_id))
+        original = relative.description.original_comment if relative.description else None
+        write_comment(cursor, server.database, original)
+        admit(cursor, server.database, True)
+        tell_keeper(cursor, run_id)
+    return failed
+
+
+def _written(server: Server, run_id: str, reason: str, commands: dict[str, str]) -> Failed:
+    return Failed(
+        f"{server.database} was not restored: {reason}.",
+        untouched=f"It is closed, and both databases are kept: {server.database} and "
+        f"{derived_name(server.database, 'before', run_id)}.",
+        remedy=f"Decide, then type one of the two in psql, in database {server.maintenance_database}, as the owner. To "
+        f"keep what was written: {commands['keep']} To go back, and lose it: {commands['go_back']}",
+        commands=commands,
+        reason=reason,
+    )
+
+
+def _not_restored(server: Server, reason: str, commands: dict[str, str]) -> Failed:
+    return Failed(
+        f"{server.database} could not be restored: {reason}",
+        untouched="Nothing was lost: both databases are kept. It may be closed.",
+        remedy=f"Remove the cause, then type one of the two in psql, in database {server.maintenance_database}, as the "
+        f"owner. To keep it as it is: {commands['keep']} To go back: {commands['go_back']}",
+        commands=commands,
+        reason=reason,
+    )
+
+
+def ways_on(server: Server, run_id: str) -> dict[str, str]:
+    """Return the SQL for the two ways out of a swap: C(keep) what is there now, or C(go_back)."""
+    public, before, failed = (
+        sql.Identifier(server.database),
+        *(sql.Identifier(derived_name(server.database, purpose, run_id)) for purpose in ("before", "failed")),
+    )
+    keep = sql.SQL(_OPEN)
+    go_back = sql.SQL(
+        "BEGIN; ALTER DATABASE {public} RENAME TO {failed}; ALTER DATABASE {before} RENAME TO {public}; "
+        "COMMENT ON DATABASE {public} IS {comment}; ALTER DATABASE {public} ALLOW_CONNECTIONS true; COMMIT;"
+    )
+    with locked(server) as (cursor, description):
+        relative = find_relative(cursor, server.database, derived_name(server.database, "before", run_id))
+        told = description or (relative.description if relative else None)
+        names = {"public": public, "before": before, "failed": failed}
+        comment = sql.Literal(told.original_comment if told else None)
+        return {
+            "keep": keep.format(comment=comment, **names).as_string(cursor),
+            "go_back": go_back.format(comment=comment, **names).as_string(cursor),
+        }
+
+
+def _nothing(message: str, start: float) -> Restored:
+    return Restored(False, "nothing", None, "", _since(start), message)
+
+
+def _since(start: float) -> float:
+    return round(time.monotonic() - start, 3)

@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The candidate takes production's name."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..._domain.description import Description, render_description
+from ..._domain.errors import Refused
+from ..._domain.names import derived_name
+from ..._domain.run_states import check_step
+from .counters import read_counters
+from .properties import apply_grants, apply_limits, apply_owner, read_properties
+from .relatives import admit, find_relative, rename
+from .run_state import check_lease, check_state, lease_end, locked, write_comment
+from .sessions import end_sessions
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor
+
+    from .connection import Server
+
+
+class Swapped(NamedTuple):
+    """What `swap_in` did.
+
+    Attributes:
+        before: the name under which production's own database is kept.
+        seconds: how long the database had neither name: the one transaction.
+        changed: False where the run had swapped already.
+    """
+
+    before: str
+    seconds: float
+    changed: bool
+
+
+def preview_swap(server: Server, run_id: str) -> Swapped:
+    """Check that a run may swap its candidate in, without doing it.
+
+    Raises:
+        Refused: it may not.
+    """
+    before = derived_name(server.database, "before", run_id)
+    with locked(server) as (_cursor, description):
+        if description and description.run_id == run_id and description.state == "swapped":
+            return Swapped(before, 0.0, changed=False)
+    check_state(server, run_id, "swap")
+    return Swapped(before, 0.0, changed=True)
+
+
+def swap_in(server: Server, run_id: str) -> Swapped:
+    """Put the run's verified candidate in production's place and open it, in one transaction.
+
+    Raises:
+        Refused: the run is not in the state that allows it, or its candidate is missing; nothing was changed.
+    """
+    planned = preview_swap(server, run_id)
+    if not planned.changed:
+        return planned
+    before = planned.before
+    candidate = derived_name(server.database, "candidate", run_id)
+    counters = _close_candidate(server, run_id, candidate)
+    start = time.monotonic()
+    with locked(server) as (cursor, description):
+        state = check_step("swap", run_id, server.database, description)
+        check_lease(cursor, server, description)
+        if description is None:
+            raise ValueError(run_id)  # check_step refuses that
+        _exchange(cursor, server.database, candidate, before)
+        current = replace(
+            description,
+            role="current",
+            state=state,
+            lease_until=lease_end(cursor, description.lease_seconds),
+            note=f"The result of rollback {run_id}, which is not over yet; what was here before is {before}.",
+            data={**description.data, "before": before, "counters": counters},
+        )
+        write_comment(cursor, server.database, render_description(current))
+        write_comment(cursor, before, render_description(_before(description, server.database)))
+    return Swapped(before, round(time.monotonic() - start, 3), changed=True)
+
+
+def _close_candidate(server: Server, run_id: str, candidate: str) -> dict[str, Any]:
+    """Close the candidate and return its counters, read when nobody else was left in it."""
+    with server.admin() as admin, admin.cursor() as outside:
+        relative = find_relative(outside, server.database, candidate)
+        if not (relative and relative.description and relative.description.run_id == run_id):
+            raise Refused(
+                f"There is no candidate {candidate!r} of run {run_id} on this server.",
+                untouched="The original was not altered; it stays closed until it is restored.",
+                remedy="Restore: the db_swap module with state=original, or wait for the keeper.",
+            )
+        admit(outside, candidate, True)  # closed already where an earlier try ended in the middle
+        with server.connect(candidate, autocommit=True) as connection, connection.cursor() as inside:
+            admit(outside, candidate, False)
+            end_sessions(outside, candidate, but=[connection.info.backend_pid])
+            counters = read_counters(inside)
+        end_sessions(outside, candidate)
+    return counters
+
+
+def _exchange(cursor: Cursor, database: str, candidate: str, before: str) -> None:
+    properties = read_properties(cursor, database)
+    rename(cursor, database, before)
+    rename(cursor, candidate, database)
+    apply_owner(cursor, database, properties.owner)
+    apply_grants(cursor, database, properties.owner, properties.grants)
+    apply_limits(cursor, database, properties)
+    admit(cursor, database, True)
+
+
+def _before(description: Description, database: str) -> Description:
+    return Description(
+        run_id=description.run_id,
+        role="before",
+        original_comment=description.original_comment,
+        note=f"{database} as it was before rollback {description.run_id}, closed and unaltered. It can be dropped when "
+        "nobody wants to go back any more.",
+    )

@@ -1,0 +1,149 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compares a database with what it was, and its change with the one that was rehearsed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..._domain.catalogue import canonical, change_between, columns_touched, compare_changes, describe, loss
+from ..._domain.errors import Failed, Refused
+from ..._domain.fingerprint import compare, proof_of, rows_by_table, weakest
+from .fresh_database import read_description
+from .run_state import advance, check_state
+
+if TYPE_CHECKING:
+    from ..._domain.catalogue import Change
+    from ..._domain.fingerprint import Fingerprint
+    from ..._run import Run
+    from .connection import Server
+
+
+class Comparison(NamedTuple):
+    """How a database differs from what it was.
+
+    Attributes:
+        change: of the catalogue.
+        canonical_change: the same, in the form that is compared with that of a rehearsal.
+        description: the change in lines for a person.
+        differences: of rows and contents, outside what the change explains; one sentence each.
+        proof: how much the comparison proves, one of `_domain.fingerprint.PROOFS`.
+        loss: what is gone for good, see `_domain.catalogue.loss`.
+    """
+
+    change: Change
+    canonical_change: Change
+    description: list[str]
+    differences: list[str]
+    proof: str
+    loss: dict[str, Any]
+
+    @property
+    def equal(self) -> bool:
+        """Tell whether nothing at all differs."""
+        return not self.description and not self.differences
+
+
+def compare_fingerprints(before: Fingerprint, after: Fingerprint) -> Comparison:
+    """Compare two fingerprints of the same database, or of file copies of it."""
+    change = change_between(before["catalogue"], after["catalogue"])
+    return Comparison(
+        change,
+        canonical(change),
+        describe(change),
+        compare(before, after, change),
+        weakest([proof_of(before), proof_of(after)]),
+        loss(change, rows_by_table(before)),
+    )
+
+
+def check_rehearsed(database: str, comparison: Comparison, expected: Change | None) -> None:
+    """Check that a database changed as it was rehearsed, and in nothing else.
+
+    Args:
+        database: its name, for the message.
+        comparison: of the database with what it was.
+        expected: the canonical change of the rehearsal; None where the gate was overridden, and there was none.
+
+    Raises:
+        Failed: the change of the catalogue is another one, or rows or contents changed that the plan does not touch.
+    """
+    unexpected = [] if expected is None else compare_changes(expected, comparison.canonical_change)
+    problems = unexpected + comparison.differences
+    if problems:
+        raise Failed(
+            f"{database} did not change as it was rehearsed: {' '.join(f'{line};' for line in problems[:10])}",
+            untouched="Production's own database was not altered.",
+            remedy="Rehearse again on a fresh copy of production, and read what differs there.",
+            differences=problems[:200],
+        )
+
+
+def check_overridden(run: Run) -> None:
+    """Check by its journal that a run may go on without a rehearsed change to compare with.
+
+    Raises:
+        Refused: its gate was not overridden.
+    """
+    if not any(event["outcome"] == "ok" and event["data"].get("override") for event in run.events()):
+        raise Refused(
+            f"Run {run.run_id} has no rehearsed change to hold its candidate to, and its gate was not overridden.",
+            untouched="Nothing was changed.",
+            remedy="Give expect_change, from the evidence of the rehearsal.",
+        )
+
+
+def check_is_candidate(server: Server, database: str, run_id: str) -> None:
+    """Check that a database is the candidate of a run, and that the run may verify it now.
+
+    Raises:
+        Refused: it is not, or it may not.
+    """
+    description = read_description(server, database)
+    if description is None or (description.role, description.run_id) != ("candidate", run_id):
+        raise Refused(
+            f"{database!r} is not the candidate of run {run_id}: its comment does not say so.",
+            untouched="Nothing was changed.",
+            remedy="Name the candidate that db_clone returned.",
+            database=database,
+        )
+    if not is_verified(server, run_id):
+        check_state(server, run_id, "verify")
+
+
+def is_verified(server: Server, run_id: str) -> bool:
+    """Tell whether a run has verified its candidate already."""
+    description = read_description(server, server.database)
+    return bool(description and (description.run_id, description.state) == (run_id, "verified"))
+
+
+def take_step(server: Server, run_id: str, comparison: Comparison) -> bool:
+    """Say in the run's state that its candidate is verified; return whether that is new."""
+    if is_verified(server, run_id):
+        return False
+    advance(server, run_id, "verify", proof=comparison.proof)
+    return True
+
+
+def as_result(fingerprint: Fingerprint, comparison: Comparison | None) -> dict[str, Any]:
+    """Return a fingerprint and a comparison as the module db_fingerprint returns them."""
+    result: dict[str, Any] = {"fingerprint": fingerprint, "proof": proof_of(fingerprint)}
+    if comparison:
+        result.update(
+            change=comparison.change,
+            canonical_change=comparison.canonical_change,
+            description=comparison.description,
+            differences=comparison.differences,
+            equal=comparison.equal,
+            proof=comparison.proof,
+            loss=comparison.loss,
+            columns_touched=columns_touched(comparison.change),
+        )
+    return result
+
+
+def without_catalogue(result: dict[str, Any]) -> dict[str, Any]:
+    """Leave the catalogue out of what goes through Ansible: it may be large, and it is in a file."""
+    fingerprint = {name: value for name, value in result["fingerprint"].items() if name != "catalogue"}
+    return {**result, "fingerprint": fingerprint}

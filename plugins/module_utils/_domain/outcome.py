@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What became of a run, told from its journal alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from .run_states import PHASES
+
+if TYPE_CHECKING:
+    from .journal import Event
+
+OPENS_THE_WINDOW = "closed"
+
+AFTERWARDS = ("watch", "report")
+"""Phases whose troubles are reported but do not change what became of the database."""
+
+
+def summarise(events: Sequence[Event]) -> dict[str, Any]:
+    """Make the content of C(run.json) from a run's journal.
+
+    Args:
+        events: the whole journal; the first event is the run's start and holds the request in its data.
+
+    Returns:
+        The contract C(run.json) of the design: times in UTC ISO 8601, durations in seconds, sizes in bytes.
+    """
+    start = events[0]["data"]
+    window = _window(events)
+    return {
+        "run_id": events[0]["run_id"],
+        "kind": start["kind"],
+        "environment": start["environment"],
+        "database": start["database"],
+        "host": start.get("host", ""),
+        "reason": start.get("reason", ""),
+        "executed_by": start.get("executed_by", ""),
+        "started_at": events[0]["at"],
+        "finished_at": events[-1]["at"],
+        "outcome": outcome(events),
+        "plan": next((event["data"]["plan"] for event in reversed(events) if event["data"].get("plan")), []),
+        "phases": _phases(events),
+        "window_seconds": round(sum(window.values()), 3) if window else 0.0,
+        "window_breakdown": window,
+        "candidate": _candidate(events),
+        "restore_seconds": _latest(events, "restore_seconds", None),
+        "loss": _latest(events, "loss", {"tables": [], "columns": [], "rows": 0}),
+        "evidence_id": _latest(events, "evidence_id", None),
+        "backup_id": _latest(events, "backup_id", None),
+        "override": _latest(events, "override", None),
+        "error": _error(events),
+    }
+
+
+def outcome(events: Sequence[Event]) -> str:
+    """Name a run's outcome: rehearsed, rolled_back, refused, aborted, restored or failed."""
+    kind = events[0]["data"]["kind"]
+    bad = [event for event in events if event["outcome"] != "ok" and event["phase"] not in AFTERWARDS]
+    if not bad and _latest(events, "finished", None):
+        return "rehearsed" if kind == "rehearsal" else "rolled_back"
+    if any(event["phase"] == "restore" and event["outcome"] != "ok" for event in events):
+        return "failed"
+    if _happened(events, "restored"):
+        return "restored"
+    if _happened(events, "closed"):
+        return "failed"
+    if bad and bad[0]["outcome"] == "refused":
+        return "refused"
+    return "failed" if kind == "rehearsal" else "aborted"
+
+
+def _happened(events: Sequence[Event], mark: str) -> bool:
+    return any(_has(event, mark) for event in events)
+
+
+def _has(event: Event, mark: str) -> bool:
+    return event["outcome"] == "ok" and bool(event["data"].get(mark))
+
+
+def _latest(events: Sequence[Event], name: str, default: Any) -> Any:
+    for event in reversed(events):
+        if name in event["data"]:
+            return event["data"][name]
+    return default
+
+
+def _candidate(events: Sequence[Event]) -> dict[str, Any]:
+    made = [event["data"] for event in events if event["phase"] == "candidate" and "bytes" in event["data"]]
+    return {"seconds": made[-1]["seconds"], "bytes": made[-1]["bytes"]} if made else {"seconds": 0.0, "bytes": 0}
+
+
+def _error(events: Sequence[Event]) -> dict[str, Any] | None:
+    for event in events:
+        if event["outcome"] != "ok":
+            error: Mapping[str, Any] = event["data"].get("error", {})
+            return {
+                "phase": event["phase"],
+                "message": error.get("message", event["action"]),
+                "untouched": error.get("untouched", ""),
+                "remedy": error.get("remedy", ""),
+            }
+    return None
+
+
+def _phases(events: Sequence[Event]) -> list[dict[str, Any]]:
+    rows = []
+    for phase in PHASES:
+        steps = [event for event in events if event["phase"] == phase]
+        if steps:
+            bad = [event["outcome"] for event in steps if event["outcome"] != "ok"]
+            rows.append(
+                {
+                    "name": phase,
+                    "started_at": min(event["at"] for event in steps),
+                    "seconds": round(max(_end(event) for event in steps) - min(_begin(event) for event in steps), 3),
+                    "outcome": bad[0] if bad else "ok",
+                }
+            )
+    return rows
+
+
+def _window(events: Sequence[Event]) -> dict[str, float]:
+    """Return the seconds of each action of the window, with what lies between them under C(between steps)."""
+    opened = next((i for i, event in enumerate(events) if event["data"].get(OPENS_THE_WINDOW)), None)
+    if opened is None:
+        return {}
+    inside = list(events[opened:])
+    inside = inside[: _last_of_window(inside) + 1]
+    breakdown: dict[str, float] = {}
+    for event in inside:
+        breakdown[event["action"]] = round(breakdown.get(event["action"], 0.0) + event["seconds"], 3)
+    total = max(_end(event) for event in inside) - _begin(inside[0])
+    breakdown["between steps"] = round(total - sum(breakdown.values()), 3)
+    return breakdown
+
+
+def _last_of_window(inside: Sequence[Event]) -> int:
+    """Return the place of the event with which the application answered again: the restore, or the first to reopen."""
+    restored = [place for place, event in enumerate(inside) if _has(event, "restored")]
+    reopened = [place for place, event in enumerate(inside) if _has(event, "reopened")]
+    return restored[-1] if restored else reopened[0] if reopened else len(inside) - 1
+
+
+def _begin(event: Event) -> float:
+    return datetime.fromisoformat(event["at"]).timestamp()
+
+
+def _end(event: Event) -> float:
+    return _begin(event) + float(event["seconds"])

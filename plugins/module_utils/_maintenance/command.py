@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Maintenance mode as commands of the team's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .._domain.errors import Failed
+from .._domain.secrets import environment_secrets
+from .._process import Finished, account_home, base_environment, check_finished, run_switch
+from . import Provider
+
+TIMEOUT_SECONDS = 60.0
+_ON, _OFF = 0, 1
+
+
+class CommandProvider(Provider):
+    """Commands turn it on and off; a third may tell the state.
+
+    Args:
+        options: argument lists C(on), C(off) and optionally C(status) (exit code 0: on, 1: off), C(environment), and
+            C(chdir).
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = options
+
+    def turn_on(self) -> None:
+        """Run the command C(on)."""
+        self._check("on")
+
+    def turn_off(self) -> None:
+        """Run the command C(off)."""
+        self._check("off")
+
+    def is_on(self) -> bool | None:
+        """Ask the command C(status), where there is one."""
+        if not self._options.get("status"):
+            return None
+        finished = self._run("status")
+        if finished.exit_code not in (_ON, _OFF):
+            check_finished(finished, "The command that tells the maintenance mode", TIMEOUT_SECONDS, _REMEDY)
+        return finished.exit_code == _ON
+
+    def _check(self, name: str) -> None:
+        if not self._options.get(name):
+            raise Failed(f"There is no command that turns maintenance mode {name}.", remedy=f"Give command.{name}.")
+        check_finished(self._run(name), f"The command that turns maintenance mode {name}", TIMEOUT_SECONDS, _REMEDY)
+
+    def _run(self, name: str) -> Finished:
+        environment = {key: str(value) for key, value in (self._options.get("environment") or {}).items()}
+        return run_switch(
+            self._options[name],
+            environment=base_environment(environment, account_home()),
+            folder=self._options.get("chdir") or "/",
+            timeout=TIMEOUT_SECONDS,
+            secrets=environment_secrets(environment),
+        )
+
+
+_REMEDY = "Run it by hand as the account that runs the tools: it gets PATH, HOME, LANG and the given environment only."

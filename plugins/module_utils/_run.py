@@ -1,0 +1,211 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run's folder and its journal, on disk."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._domain.errors import Refused, RollbackError
+from ._domain.journal import next_event, read_journal, render_event
+from ._domain.names import check_run_id
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+    from ._domain.journal import Event
+
+
+def utc_now() -> str:
+    """Return the present time as UTC ISO 8601 with milliseconds."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def check_private_folder(folder: Path) -> None:
+    """Check that a folder is there, and that nobody but its owner, who is us, can read it.
+
+    Raises:
+        Refused: it is missing, somebody else's, or open to others.
+    """
+    try:
+        status = folder.stat()
+    except FileNotFoundError:
+        raise Refused(
+            f"The state folder {folder} does not exist.",
+            untouched="Nothing was touched.",
+            remedy=f"Create it for the account that runs the tools: install -d -m 0700 '{folder}'",
+        ) from None
+    if status.st_uid != os.geteuid():
+        raise Refused(
+            f"The state folder {folder} belongs to somebody else (user {status.st_uid}, and this is {os.geteuid()}).",
+            untouched="Nothing was touched.",
+            remedy="Let the account that runs the tools own it, or set another rollback_state_dir.",
+        )
+    if status.st_mode & 0o077:
+        raise Refused(
+            f"The state folder {folder} can be read by others (mode {status.st_mode & 0o777:04o}).",
+            untouched="Nothing was touched.",
+            remedy=f"It holds backups of production: chmod 0700 '{folder}'",
+        )
+
+
+def _lines(text: str) -> list[str]:
+    """Split at line feeds only: text in an event may hold other characters that Python takes for line ends."""
+    lines = text.split("\n")
+    return lines[:-1] if not lines[-1] else lines
+
+
+class Run:
+    """One run's folder, ``<state folder>/runs/<run>``.
+
+    Args:
+        state_dir: the host's C(rollback_state_dir).
+        run_id: the run's name.
+    """
+
+    def __init__(self, state_dir: str | Path, run_id: str) -> None:
+        self.run_id = check_run_id(run_id)
+        self.state_dir = Path(state_dir)
+        self.folder = self.state_dir / "runs" / self.run_id
+        self.journal = self.folder / "journal.jsonl"
+
+    def create(self) -> None:
+        """Create the run's folder and an empty journal, mode 0700 and 0600."""
+        check_private_folder(self.state_dir)
+        self.folder.parent.mkdir(mode=0o700, exist_ok=True)
+        self.folder.mkdir(mode=0o700)
+        os.close(os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def events(self) -> list[Event]:
+        """Read the journal and prove its chain.
+
+        Raises:
+            Refused: there is no such run here.
+            JournalBroken: the journal was edited or cut.
+        """
+        check_private_folder(self.state_dir)
+        try:
+            text = self.journal.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise Refused(
+                f"Run {self.run_id} has no journal in {self.state_dir}.",
+                untouched="This step changed nothing.",
+                remedy="Start the whole run with 'ansible-playbook rollback.yml -e env=…'; steps cannot be run alone.",
+            ) from None
+        return read_journal(_lines(text))
+
+    def passed_phases(self) -> set[str]:
+        """Return the phases of which the last event says ok, and that hold no refusal or failure."""
+        events = self.events()
+        bad = {event["phase"] for event in events if event["outcome"] != "ok"}
+        return {event["phase"] for event in events} - bad
+
+    def record(self, phase: str, action: str, **event: Any) -> None:
+        """Append one event and bring it to the disk before returning.
+
+        Args:
+            phase: one of `run_states.PHASES`.
+            action: what was done, in a few words.
+            event: C(outcome) (ok, refused, failed; default ok), C(at), C(seconds), C(changed), C(data).
+        """
+        complete = {"at": utc_now(), "seconds": 0.0, "outcome": "ok", "changed": False, "data": {}, **event}
+        with self.journal.open("r+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            events = read_journal(_lines(file.read()))
+            last = events[-1] if events else None
+            file.write(
+                render_event(next_event(last, {"run_id": self.run_id, "phase": phase, "action": action, **complete}))
+                + "\n"
+            )
+            file.flush()
+            os.fsync(file.fileno())
+
+    @contextmanager
+    def step(self, phase: str, action: str) -> Iterator[dict[str, Any]]:
+        """Do one step and record it, whether it succeeds, is refused or fails.
+
+        Yields:
+            A dictionary: what is put in becomes the event's C(data), but for the key C(changed), which becomes the
+            event's own (default true). Never put a secret in.
+        """
+        at, start = utc_now(), time.monotonic()
+        data: dict[str, Any] = {}
+        outcome, failure = "ok", {}
+        try:
+            yield data
+        except RollbackError as error:
+            outcome, failure = error.kind, {"error": error.as_dict()}
+            raise
+        except BaseException as error:
+            outcome, failure = "failed", {"error": {"kind": "failed", "message": str(error).strip(), "remedy": ""}}
+            raise
+        finally:
+            changed = bool(data.pop("changed", True))
+            seconds = round(time.monotonic() - start, 3)
+            self.record(
+                phase, action, at=at, seconds=seconds, outcome=outcome, changed=changed, data={**data, **failure}
+            )
+
+
+@contextmanager
+def recorded_if_possible(module: AnsibleModule, action: str) -> Iterator[dict[str, Any]]:
+    """Do a step that may not depend on its own record, like the emergency restore, and warn where that failed.
+
+    Args:
+        module: as for `module_step`.
+        action: what is done.
+    """
+    over, failure = False, None
+    try:
+        with module_step(module, action) as data:
+            try:
+                yield data
+                over = True
+            except Exception as error:
+                failure = error
+                raise
+    except (RollbackError, OSError) as error:
+        if error is failure or not (over or failure):
+            raise
+        module.warn(f"What was done could not be recorded in the journal of run {module.params['run_id']}: {error}")
+        if failure:
+            raise failure from None
+
+
+@contextmanager
+def module_step(module: AnsibleModule, action: str) -> Iterator[dict[str, Any]]:
+    """Do a module's one step, recorded in the journal of the run that the arguments name.
+
+    Without C(run_id), and in check mode, nothing is recorded.
+
+    Args:
+        module: a module whose arguments include `_argspec.RUN`.
+        action: what is done, in a few words, as the report shows it.
+    """
+    if module.check_mode or not module.params["run_id"]:
+        yield {}
+        return
+    with Run(module.params["state_dir"], module.params["run_id"]).step(module.params["phase"], action) as data:
+        yield data
+
+
+def write_private_file(path: Path, text: str) -> bool:
+    """Put a file in place whole or not at all, mode 0600; tell whether its content is another one than before."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    partial = path.with_name(f".{path.name}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+    return True

@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options that several modules share, and which of their values are secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ._argspec import ArgumentSpec
+from ._domain.probe import without_credentials
+from ._domain.secrets import is_plain
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+ENDPOINT: dict[str, Any] = {
+    "name": {"type": "str"},
+    "url": {"type": "str", "required": True, "no_log": True},
+    "method": {"type": "str", "default": "GET"},
+    "headers": {"type": "dict", "no_log": True},
+    "body": {"type": "raw", "no_log": True},
+    "status": {"type": "list", "elements": "int"},
+    "json": {"type": "dict"},
+    "contains": {"type": "str"},
+    "absent": {"type": "str"},
+    "max_latency_ms": {"type": "float"},
+}
+
+_REQUEST: dict[str, Any] = {
+    "url": {"type": "str", "no_log": True},
+    "method": {"type": "str"},
+    "body": {"type": "raw", "no_log": True},
+}
+
+MAINTENANCE_OPTIONS: dict[str, Any] = {
+    "provider": {"type": "str", "required": True, "choices": ["file", "command", "http"]},
+    "file": {
+        "type": "dict",
+        "options": {"path": {"type": "path", "required": True}, "content": {"type": "str"}},
+    },
+    "command": {
+        "type": "dict",
+        "options": {
+            "on": {"type": "list", "elements": "str", "required": True},
+            "off": {"type": "list", "elements": "str", "required": True},
+            "status": {"type": "list", "elements": "str"},
+            "environment": {"type": "dict", "no_log": True},
+            "chdir": {"type": "path"},
+        },
+    },
+    "http": {
+        "type": "dict",
+        "options": {
+            "url": {"type": "str", "required": True, "no_log": True},
+            "on": {"type": "dict", "options": _REQUEST},
+            "off": {"type": "dict", "options": _REQUEST},
+            "headers": {"type": "dict", "no_log": True},
+        },
+    },
+    "probe": {"type": "dict", "options": ENDPOINT},
+    "deadline": {"type": "float", "default": 10.0},
+}
+
+MAINTENANCE_RULES: list[tuple[str, str, list[str]]] = [
+    ("provider", kind, [kind]) for kind in ("file", "command", "http")
+]
+
+ENGINE = ArgumentSpec(
+    {
+        "engine": {"type": "str", "choices": ["npm"], "default": "npm"},
+        "engine_options": {
+            "type": "dict",
+            "required": True,
+            "options": {
+                "project_dir": {"type": "path", "required": True},
+                "migrations_dir": {"type": "str", "default": "migrations"},
+                "pattern": {"type": "str", "default": "*"},
+                "extension": {"type": "str", "default": ""},
+                "manifest": {"type": "str"},
+                "schema": {"type": "str", "default": "public"},
+                "table": {"type": "str", "default": "migrations_meta"},
+                "name_column": {"type": "str", "default": "name"},
+                "order": {"type": "str", "choices": ["name", "column"], "default": "name"},
+                "order_column": {"type": "str"},
+                "scripts": {
+                    "type": "dict",
+                    "options": {
+                        "down": {"type": "str", "default": "migrate:down"},
+                        "up": {"type": "str", "default": "migrate"},
+                        "up_one": {"type": "str"},
+                        "status": {"type": "str", "default": "migrate:status"},
+                    },
+                },
+                "node_path": {"type": "path"},
+                "url_variable": {"type": "str", "default": "DATABASE_URL"},
+            },
+        },
+        "environment": {"type": "dict", "no_log": True, "default": {}},
+    }
+)
+
+
+def show_plain_values(module: AnsibleModule, *sources: Any) -> None:
+    """Let harmless values of secret options be seen: ``NODE_ENV=production`` must not blot out "production" everywhere.
+
+    Ansible takes every value of an option with C(no_log) out of the whole result, numbers and short words included.
+
+    Args:
+        module: the module.
+        sources: values of its options that are marked C(no_log), or hold such.
+    """
+    leaves = [leaf for source in sources for leaf in _leaves("", source)]
+    plain = {value for name, value in leaves if _may_be_seen(name, value)}
+    module.no_log_values -= plain - {value for name, value in leaves if not _may_be_seen(name, value)}
+
+
+def _may_be_seen(name: str, value: str) -> bool:
+    if name == "url":  # of an endpoint: some carry a token in their query
+        return without_credentials(value) == value
+    return is_plain(name, value)
+
+
+def _leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """Return names and values; all of a request's body counts as secret, as logins stand there."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _leaves("SECRET" if key == "body" else str(key), entry)
+    elif isinstance(value, (list, tuple)):
+        for entry in value:
+            yield from _leaves(name, entry)
+    elif value is not None and not isinstance(value, bool):
+        yield name, str(value)

@@ -1,0 +1,289 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_release
+short_description: Switch the application's release, and see that it is so
+version_added: 0.1.0
+author: "balcon.rollback authors (@balcon)"
+description:
+  - Stops the application, or starts its older or newer release, by commands of the team's own, and sees from outside
+    that the stopped one is gone, or that the started one is healthy.
+  - Within a run, the release is stopped only when the candidate is verified, the older one is started only after the
+    swap, and the newer one only when no run is open any more.
+  - What a command leaves running goes on, and should send its output somewhere itself.
+extends_documentation_fragment:
+  - balcon.rollback.attributes
+  - balcon.rollback.database
+  - balcon.rollback.run
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: none
+    details:
+      - The commands are run each time. That nobody answers does not prove that nobody runs; the database is closed.
+options:
+  state:
+    description: What is wished for.
+    type: str
+    choices: [stopped, older, newer]
+    required: true
+  commands:
+    description: Argument lists, or lists of argument lists. There is no shell.
+    type: dict
+    required: true
+    suboptions:
+      stop:
+        description: For O(state=stopped).
+        type: list
+        elements: raw
+      older:
+        description: For O(state=older).
+        type: list
+        elements: raw
+      newer:
+        description: For O(state=newer).
+        type: list
+        elements: raw
+  environment:
+    description: Their environment; they get nothing else but C(PATH), C(HOME) and C(LANG).
+    type: dict
+    default: {}
+  chdir:
+    description: Their working folder; by default C(/).
+    type: path
+  gone:
+    description:
+      - For O(state=stopped), endpoints that must be gone afterwards, the connection refused, or the answer another one
+        than described. Where no status is given, any answer counts as still being there.
+      - Describe the newer release by what it says without a database, its version for example.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: How results call it; by default its address.
+        type: str
+      url:
+        description: Its address, C(http) or C(https). No proxy is used, and redirects to other hosts are not followed.
+        type: str
+        required: true
+      method:
+        description: The HTTP method.
+        type: str
+        default: GET
+      headers:
+        description: Request headers.
+        type: dict
+      body:
+        description: The request's body; text as it is, anything else as JSON.
+        type: raw
+      status:
+        description: Status codes that count. By default V([200]); any, where a release is to be gone.
+        type: list
+        elements: int
+      json:
+        description:
+          - Values that the JSON of the answer must have, by dotted path, C(migrations.pending) for example; a number
+            picks from a list.
+          - Types count, V(1) is neither V(true) nor the text V("1").
+        type: dict
+      contains:
+        description: Text that the answer must hold. At most 1 MiB of an answer is read.
+        type: str
+      absent:
+        description: Text that the answer must not hold.
+        type: str
+      max_latency_ms:
+        description: The slowest answer that counts as healthy, in milliseconds.
+        type: float
+  healthy:
+    description: For the other states, endpoints that must be healthy afterwards.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: How results call it; by default its address.
+        type: str
+      url:
+        description: Its address, C(http) or C(https). No proxy is used, and redirects to other hosts are not followed.
+        type: str
+        required: true
+      method:
+        description: The HTTP method.
+        type: str
+        default: GET
+      headers:
+        description: Request headers.
+        type: dict
+      body:
+        description: The request's body; text as it is, anything else as JSON.
+        type: raw
+      status:
+        description: Status codes that count. By default V([200]); any, where a release is to be gone.
+        type: list
+        elements: int
+      json:
+        description:
+          - Values that the JSON of the answer must have, by dotted path, C(migrations.pending) for example; a number
+            picks from a list.
+          - Types count, V(1) is neither V(true) nor the text V("1").
+        type: dict
+      contains:
+        description: Text that the answer must hold. At most 1 MiB of an answer is read.
+        type: str
+      absent:
+        description: Text that the answer must not hold.
+        type: str
+      max_latency_ms:
+        description: The slowest answer that counts as healthy, in milliseconds.
+        type: float
+  command_timeout:
+    description: Seconds that one command may take.
+    type: float
+    default: 120.0
+  timeout:
+    description: Seconds for one request.
+    type: float
+    default: 5.0
+  deadline:
+    description: Seconds until the outside must show what was wished.
+    type: float
+    default: 60.0
+"""
+
+EXAMPLES = r"""
+- name: Stop the newer release, and see that it is gone
+  balcon.rollback.app_release:
+    state: stopped
+    database_url: "{{ rollback_database_url }}"
+    run_id: "{{ rollback_run_id }}"
+    state_dir: /var/lib/balcon-rollback
+    phase: reopen
+    commands:
+      stop: [systemctl, stop, shop]
+      older: [[ln, -sfn, /srv/shop/releases/1.1.0, /srv/shop/current], [systemctl, start, shop]]
+      newer: [[ln, -sfn, /srv/shop/releases/1.2.0, /srv/shop/current], [systemctl, start, shop]]
+    gone:
+      - url: http://127.0.0.1:8082/api/health
+        json: {version: 1.2.0}
+"""
+
+RETURN = r"""
+changed:
+  description: Always true; the commands were, or would be, run.
+  returned: success
+  type: bool
+  sample: true
+state:
+  description: What was wished for.
+  returned: success
+  type: str
+  sample: stopped
+commands:
+  description: For each command its time in seconds, its exit code, and the end of its output, secrets taken out.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"seconds": 0.21, "exit_code": 0, "output_tail": ""}]
+command_seconds:
+  description: Time of the commands, in seconds.
+  returned: success
+  type: float
+  sample: 0.21
+gone_seconds:
+  description: Time after them until nobody answered, in seconds; null where something was started.
+  returned: success
+  type: float
+  sample: 0.03
+healthy_seconds:
+  description: Time after them until the endpoints were healthy, in seconds; null where something was stopped.
+  returned: success
+  type: float
+  sample: 1.4
+verified:
+  description: Whether the outside shows it; false where no endpoint was given.
+  returned: success
+  type: bool
+  sample: true
+endpoints:
+  description:
+    - What each endpoint answered in the last round. C(url) is without user, password and query, C(status) is null where
+      there was no answer, C(latency_ms) is in milliseconds, C(reason) says why it is not as wished.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: deep health
+      url: http://127.0.0.1:8082/api/health/deep
+      status: 200
+      latency_ms: 3.4
+      healthy: true
+      reason: ""
+seconds:
+  description: Time of it all, in seconds.
+  returned: success
+  type: float
+  sample: 0.24
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
+from ansible_collections.balcon.rollback.plugins.module_utils._release import switch_release
+from ansible_collections.balcon.rollback.plugins.module_utils._run import module_step
+from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import ENDPOINT, show_plain_values
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+COMMAND = {"type": "list", "elements": "raw"}
+
+SPEC = ArgumentSpec(
+    {
+        "state": {"type": "str", "required": True, "choices": ["stopped", "older", "newer"]},
+        "commands": {
+            "type": "dict",
+            "required": True,
+            "options": {"stop": COMMAND, "older": COMMAND, "newer": COMMAND},
+        },
+        "environment": {"type": "dict", "no_log": True, "default": {}},
+        "chdir": {"type": "path"},
+        "gone": {"type": "list", "elements": "dict", "options": ENDPOINT},
+        "healthy": {"type": "list", "elements": "dict", "options": ENDPOINT},
+        "command_timeout": {"type": "float", "default": 120.0},
+        "timeout": {"type": "float", "default": 5.0},
+        "deadline": {"type": "float", "default": 60.0},
+    }
+).merge(DATABASE, RUN)
+
+ACTIONS = {
+    "stopped": "stop the newer release",
+    "older": "start the older release",
+    "newer": "start the newer release",
+}
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    """Switch, and see it."""
+    params = module.params
+    show_plain_values(module, params["environment"], params["gone"], params["healthy"])
+    with module_step(module, ACTIONS[params["state"]]) as journal:
+        return switch_release(params, journal, check_mode=module.check_mode)
+
+
+def main() -> None:
+    """Run the module."""
+    module = SPEC.create_module()
+    run_module(module, lambda: work(module))
+
+
+if __name__ == "__main__":
+    main()

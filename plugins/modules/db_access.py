@@ -1,0 +1,269 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: db_access
+short_description: Close a database during a rollback, and end the rollback
+version_added: 0.1.0
+author: "balcon.rollback authors (@balcon)"
+description:
+  - O(state=closed) closes production's own database on the server. Not even a superuser gets in, the name stays taken,
+    and sessions that are there are ended. No write that was acknowledged is lost.
+  - It is only done for a run whose journal shows that C(preflight), C(gate) and C(back_up) passed, and when nothing on
+    the server would block a candidate.
+  - Before it closes, it starts the run's I(keeper), a small process on the host that holds the run's lock on the
+    server, and opens the original again when the run gives no sign of life for O(lease_seconds).
+  - When a session does not end, the database is open again and the module has failed.
+  - O(state=open) ends a run after its swap. The database gets its own comment back, and the keeper ends. To go back
+    instead, use M(balcon.rollback.db_swap) with O(balcon.rollback.db_swap#module:state=original).
+extends_documentation_fragment:
+  - balcon.rollback.attributes
+  - balcon.rollback.database
+  - balcon.rollback.run
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - V(closed) closes the database for the run, V(open) ends the run after its swap.
+    type: str
+    required: true
+    choices: [closed, open]
+  lease_seconds:
+    description:
+      - How long the run may go without a sign of life before its keeper opens the original again, in seconds.
+      - Long steps renew the lease while they work.
+    type: int
+    default: 120
+  maintenance:
+    description:
+      - How the keeper turns maintenance mode off after it has opened the original. Without it, the keeper leaves
+        maintenance mode as it is.
+      - The same options as those of M(balcon.rollback.maintenance_mode).
+    type: dict
+    suboptions:
+      provider:
+        description: What switches maintenance mode.
+        type: str
+        required: true
+        choices: [file, command, http]
+      file:
+        description: For O(maintenance.provider=file).
+        type: dict
+        suboptions:
+          path:
+            description: The file whose presence means maintenance.
+            type: path
+            required: true
+          content:
+            description: What is written into it.
+            type: str
+      command:
+        description: For O(maintenance.provider=command).
+        type: dict
+        suboptions:
+          "on":
+            description: The command that turns it on, as a list of arguments.
+            type: list
+            elements: str
+          "off":
+            description: The command that turns it off, as a list of arguments.
+            type: list
+            elements: str
+            required: true
+          status:
+            description: The command that tells the state, as a list of arguments.
+            type: list
+            elements: str
+          environment:
+            description: Environment variables of the commands.
+            type: dict
+          chdir:
+            description: The folder in which the commands run.
+            type: path
+      http:
+        description: For O(maintenance.provider=http).
+        type: dict
+        suboptions:
+          url:
+            description: The address of both requests.
+            type: str
+          "on":
+            description: The request that turns it on, with C(method), C(body) and optionally a C(url) of its own.
+            type: dict
+          "off":
+            description: The request that turns it off, with C(method), C(body) and optionally a C(url) of its own.
+            type: dict
+          headers:
+            description: Headers of both requests.
+            type: dict
+      probe:
+        description: Not used here. Accepted so that the same dictionary serves both modules.
+        type: dict
+      deadline:
+        description: Not used here, in seconds. Accepted so that the same dictionary serves both modules.
+        type: float
+seealso:
+  - module: balcon.rollback.db_clone
+  - module: balcon.rollback.db_swap
+"""
+
+EXAMPLES = r"""
+- name: Close the database
+  balcon.rollback.db_access:
+    database_url: "{{ rollback_database_url }}"
+    state: closed
+    run_id: "{{ rollback_run_id }}"
+    state_dir: "{{ rollback_state_dir }}"
+    phase: close
+
+- name: End the run
+  balcon.rollback.db_access:
+    database_url: "{{ rollback_database_url }}"
+    state: open
+    run_id: "{{ rollback_run_id }}"
+    state_dir: "{{ rollback_state_dir }}"
+    phase: reopen
+"""
+
+RETURN = r"""
+state:
+  description: The state of the database now, or in check mode then.
+  returned: success
+  type: str
+  sample: closed
+sessions_ended:
+  description: How many sessions were ended; in check mode, how many there are.
+  returned: when O(state=closed)
+  type: int
+  sample: 20
+sessions:
+  description: How many sessions were ended, by role and application.
+  returned: when O(state=closed)
+  type: dict
+  sample: {"shop (node)": 18, "anna (psql)": 2}
+seconds:
+  description: How long it took, in seconds, the start of the keeper included.
+  returned: success
+  type: float
+  sample: 0.11
+keeper:
+  description: The keeper; C(pid) is its process on the host, null when none was started by this call.
+  returned: when O(state=closed)
+  type: dict
+  sample: {"pid": 4711}
+lock_released:
+  description: No keeper holds the lock of the database's runs any more; the next run may begin.
+  returned: when O(state=open), not in check mode
+  type: bool
+  sample: true
+"""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.access import (
+    close_database,
+    finish_run,
+    is_closed_by,
+    may_finish,
+    preview_closing,
+    wait_for_release,
+)
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.keeper import start_keeper
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.sessions import who
+from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
+from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, module_step
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+COMMAND = {"type": "list", "elements": "str"}
+
+MAINTENANCE = {
+    "provider": {"type": "str", "required": True, "choices": ["file", "command", "http"]},
+    "file": {"type": "dict", "options": {"path": {"type": "path", "required": True}, "content": {"type": "str"}}},
+    "command": {
+        "type": "dict",
+        "options": {
+            "on": COMMAND,
+            "off": {**COMMAND, "required": True},
+            "status": COMMAND,
+            "environment": {"type": "dict", "no_log": True},
+            "chdir": {"type": "path"},
+        },
+    },
+    "http": {
+        "type": "dict",
+        "options": {
+            "url": {"type": "str"},
+            "on": {"type": "dict"},
+            "off": {"type": "dict"},
+            "headers": {"type": "dict", "no_log": True},
+        },
+    },
+    "probe": {"type": "dict", "no_log": False},
+    "deadline": {"type": "float"},
+}
+
+
+def main() -> None:
+    spec = ArgumentSpec(
+        {
+            "state": {"type": "str", "required": True, "choices": ["closed", "open"]},
+            "lease_seconds": {"type": "int", "default": 120},
+            "maintenance": {"type": "dict", "options": MAINTENANCE},
+        },
+        required_one_of=[("run_id",)],
+    )
+    module = spec.merge(DATABASE, RUN).create_module()
+    run_module(module, lambda: (_close if module.params["state"] == "closed" else _open)(module))
+
+
+def _close(module: AnsibleModule) -> dict[str, Any]:
+    start = time.monotonic()
+    server = Server(module.params["database_url"], module.params["admin_url"])
+    run = Run(module.params["state_dir"], module.params["run_id"])
+    with module_step(module, "close the database") as journal_data:
+        sessions, pid = [], None
+        changed = not is_closed_by(server, run.run_id)
+        if changed:
+            sessions = preview_closing(server, run)
+            if not module.check_mode:
+                keeper = start_keeper(server, run, module.params["maintenance"])
+                pid = keeper.pid
+                try:
+                    sessions = close_database(server, run.run_id, module.params["lease_seconds"])
+                finally:
+                    keeper.release()
+        ended = {"sessions_ended": len(sessions), "sessions": who(sessions), "keeper": {"pid": pid}}
+        journal_data.update(ended, closed=True, changed=changed, lease_seconds=module.params["lease_seconds"])
+    return {"changed": changed, "state": "closed", **ended, "seconds": round(time.monotonic() - start, 3)}
+
+
+def _open(module: AnsibleModule) -> dict[str, Any]:
+    start = time.monotonic()
+    server = Server(module.params["database_url"], module.params["admin_url"])
+    with module_step(module, "end the run on the server") as journal_data:
+        changed = may_finish(server, module.params["run_id"])
+        result: dict[str, Any] = {"state": "open"}
+        if not module.check_mode:
+            changed = finish_run(server, module.params["run_id"])
+            result["lock_released"] = wait_for_release(server)
+        journal_data.update(changed=changed, finished=True, reopened=True)
+    return {"changed": changed, **result, "seconds": round(time.monotonic() - start, 3)}
+
+
+if __name__ == "__main__":
+    main()

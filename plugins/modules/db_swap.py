@@ -1,0 +1,163 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: db_swap
+short_description: Put the candidate in production's place, or restore the original
+version_added: 0.1.0
+author: "balcon.rollback authors (@balcon)"
+description:
+  - O(state=candidate) gives the run's verified candidate the public name, with the privileges, connection limit and
+    owner of the original, and opens it, all in one transaction. The original is kept, closed and unaltered, as
+    C(<database>__before_<run>).
+  - O(state=original) is the emergency restore, in one call, whatever the state of the run.
+  - Before the swap it opens the original again; the candidate is kept, closed, as C(<database>__failed_<run>).
+  - After the swap it swaps back, but only when nothing was written since. That is read from the server's tuple
+    counters, after all sessions have ended. When rows were written, or when it cannot be told, the database stays
+    closed, both are kept, and the module fails with the two exact commands between which a person decides.
+extends_documentation_fragment:
+  - balcon.rollback.attributes
+  - balcon.rollback.database
+  - balcon.rollback.run
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Whether rows were written since the swap can only be told by closing the database, so check mode does not say.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - V(candidate) swaps the candidate in, V(original) restores the original.
+    type: str
+    required: true
+    choices: [candidate, original]
+  accept_loss:
+    description:
+      - For O(state=original) after the swap. Swap back although rows were written, or although the run has ended.
+      - What was written is no longer in production then, but stays in C(<database>__failed_<run>).
+      - Set by a person who has decided, never by a playbook.
+    type: bool
+    default: false
+seealso:
+  - module: balcon.rollback.db_access
+"""
+
+EXAMPLES = r"""
+- name: Put the candidate in production's place
+  balcon.rollback.db_swap:
+    database_url: "{{ rollback_database_url }}"
+    state: candidate
+    run_id: "{{ rollback_run_id }}"
+    state_dir: "{{ rollback_state_dir }}"
+    phase: reopen
+
+- name: Emergency restore
+  balcon.rollback.db_swap:
+    database_url: "{{ rollback_database_url }}"
+    state: original
+    run_id: "{{ rollback_run_id }}"
+    state_dir: "{{ rollback_state_dir }}"
+    phase: restore
+"""
+
+RETURN = r"""
+seconds:
+  description: How long it took, in seconds. With O(state=candidate), the one transaction.
+  returned: success
+  type: float
+  sample: 0.02
+before:
+  description: The name under which the original is kept.
+  returned: when O(state=candidate)
+  type: str
+  sample: shop__before_20261123t081500a3f9
+opened:
+  description: The database lets sessions in.
+  returned: when O(state=candidate)
+  type: bool
+  sample: true
+restored_from:
+  description: What the original was restored from, V(before_swap), V(after_swap) or V(nothing).
+  returned: when O(state=original)
+  type: str
+  sample: before_swap
+failed_database:
+  description: The name under which the candidate is kept for study; null when there is none.
+  returned: when O(state=original)
+  type: str
+  sample: shop__failed_20261123t081500a3f9
+proof:
+  description:
+    - After the swap, how it is known that nothing was written since, V(counters) for the server's tuple counters.
+    - Empty when it did not matter.
+  returned: when O(state=original)
+  type: str
+  sample: counters
+message:
+  description: One sentence for a person.
+  returned: when O(state=original)
+  type: str
+  sample: shop is open again, unaltered.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore import (
+    preview_restore,
+    restore_original,
+)
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.swap import preview_swap, swap_in
+from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
+from ansible_collections.balcon.rollback.plugins.module_utils._run import module_step, recorded_if_possible
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+
+def main() -> None:
+    spec = ArgumentSpec(
+        {
+            "state": {"type": "str", "required": True, "choices": ["candidate", "original"]},
+            "accept_loss": {"type": "bool", "default": False},
+        },
+        required_one_of=[("run_id",)],
+    )
+    module = spec.merge(DATABASE, RUN).create_module()
+    run_module(module, lambda: (_swap if module.params["state"] == "candidate" else _restore)(module))
+
+
+def _swap(module: AnsibleModule) -> dict[str, Any]:
+    server = Server(module.params["database_url"], module.params["admin_url"])
+    with module_step(module, "swap the candidate in") as journal_data:
+        result = preview_swap(server, module.params["run_id"])
+        if not module.check_mode:
+            result = swap_in(server, module.params["run_id"])
+        journal_data.update(result._asdict())
+    return {**result._asdict(), "opened": True}
+
+
+def _restore(module: AnsibleModule) -> dict[str, Any]:
+    server = Server(module.params["database_url"], module.params["admin_url"])
+    run_id, accept_loss = module.params["run_id"], module.params["accept_loss"]
+    result = preview_restore(server, run_id, accept_loss=accept_loss)
+    if not module.check_mode:
+        with recorded_if_possible(module, "restore the original") as journal_data:
+            result = restore_original(server, run_id, accept_loss=accept_loss)
+            journal_data.update(result._asdict())
+            if result.changed:
+                journal_data.update(restored=True, restore_seconds=result.seconds)
+    return result._asdict()
+
+
+if __name__ == "__main__":
+    main()
