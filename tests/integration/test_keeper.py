@@ -1,0 +1,160 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.clone_session import copy_session
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.keeper import start_keeper
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_lock import (
+    keeper_name,
+    run_lock_holder,
+    take_run_lock,
+)
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_state import renew_lease
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
+from ansible_collections.balcon.rollback.tests.integration.window import OTHER_RUN_ID, Window, wait_until
+
+if TYPE_CHECKING:
+    from conftest import Database
+
+    from tests.conftest import ModuleRunner
+
+
+@pytest.fixture
+def window(database: Database, run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> Window:
+    database.execute(f"""COMMENT ON DATABASE "{database.name}" IS 'ours'""")
+    database.execute("CREATE TABLE kept AS SELECT 1 AS one")
+    return Window(database.url, tmp_path, run_module).pass_gate()
+
+
+def is_gone(pid: int) -> bool:
+    return not Path("/proc", str(pid), "exe").exists()
+
+
+def holder(window: Window) -> str | None:
+    with window.server.admin() as connection, connection.cursor() as cursor:
+        return run_lock_holder(cursor, window.server.database)
+
+
+def keeper_events(window: Window) -> list[dict[str, Any]]:
+    return [event for event in window.run.events() if event["action"] == "the keeper opened the original again"]
+
+
+def test_the_keeper_holds_the_lock_while_the_run_is_open_and_ends_with_it(window: Window) -> None:
+    pid = window.module("db_access", state="closed")["keeper"]["pid"]
+    assert keeper_name(window.run.run_id) in str(holder(window))
+    assert (window.run.folder / "keeper.log").stat().st_mode & 0o777 == 0o600
+    window.module("db_swap", state="original")
+    wait_until(lambda: is_gone(pid), "the keeper is gone")
+    assert holder(window) is None
+    assert not keeper_events(window)
+
+
+def test_the_module_killed_right_after_closing(window: Window, run_module: ModuleRunner) -> None:
+    process = run_module.start("db_access", **window.arguments, state="closed", lease_seconds=2)
+    wait_until(lambda: not window.is_open(), "the database is closed")
+    process.kill()
+    process.communicate()
+    wait_until(window.is_open, "the keeper has opened the original")
+    assert window.comment() == "ours"
+    wait_until(lambda: keeper_events(window), "the journal shows it")
+    wait_until(lambda: holder(window) is None, "the keeper is gone")
+
+
+def test_the_lease_runs_out_with_a_candidate(window: Window, database: Database) -> None:
+    pid = window.module("db_access", state="closed", lease_seconds=3)["keeper"]["pid"]
+    window.advance_to("migrating")
+    with database.session(database.url_of(window.name("candidate"))) as connection:
+        connection.cursor().execute("DROP TABLE kept")
+        wait_until(lambda: is_gone(pid), "the keeper is gone")
+    assert database.execute("SELECT one FROM kept") == [(1,)]
+    assert window.comment() == "ours"
+    assert window.is_open(window.name("candidate")) is None
+    assert window.is_open(window.name("failed")) is False
+    (event,) = keeper_events(window)
+    assert event["changed"]
+    assert event["data"]["failed_database"] == window.name("failed")
+    failed = window.description(window.name("failed"))
+    assert failed
+    assert failed.role == "failed"
+
+
+def test_maintenance_mode_is_turned_off(window: Window, tmp_path: Path) -> None:
+    flag = tmp_path / "maintenance"
+    flag.write_text("on")
+    maintenance = {"provider": "file", "file": {"path": str(flag)}}
+    window.module("db_access", state="closed", lease_seconds=1, maintenance=maintenance)
+    wait_until(lambda: keeper_events(window), "the journal shows it")
+    assert not flag.exists()
+    assert window.is_open()
+
+
+def test_a_renewed_lease_keeps_it_closed(window: Window) -> None:
+    pid = window.module("db_access", state="closed", lease_seconds=2)["keeper"]["pid"]
+    description = window.description()
+    assert description
+    with window.server.admin() as connection, connection.cursor() as cursor:
+        while True:
+            assert renew_lease(window.server, window.run.run_id)
+            cursor.execute("SELECT clock_timestamp() > %s::timestamptz + interval '1 s'", [description.lease_until])
+            if cursor.fetchone() == (True,):
+                break
+    assert not window.is_open()
+    assert not is_gone(pid)
+    window.module("db_swap", state="original")
+
+
+def test_a_copy_that_takes_longer_than_the_lease_is_waited_for(window: Window) -> None:
+    """The lease cannot be renewed while the template is locked; the copying session is the sign of life."""
+    window.module("db_access", state="closed", lease_seconds=1)
+    with copy_session(window.server, window.run.run_id), window.server.admin() as connection:
+        connection.cursor().execute("SELECT pg_sleep(2.5)")
+        assert not window.is_open()
+        assert not keeper_events(window)
+    wait_until(lambda: keeper_events(window), "the journal shows it")
+    assert window.is_open()
+
+
+def test_the_keeper_survives_a_lost_connection(window: Window, database: Database) -> None:
+    pid = window.module("db_access", state="closed")["keeper"]["pid"]
+    (before,) = database.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = %s",
+        [keeper_name(window.run.run_id)],
+        url=database.admin_url,
+    )
+    database.execute("SELECT pg_terminate_backend(%s)", before, url=database.admin_url)
+    wait_until(lambda: f"pid {before[0]}" not in str(holder(window) or f"pid {before[0]}"), "the lock is taken again")
+    assert not is_gone(pid)
+    window.module("db_swap", state="original")
+    wait_until(lambda: is_gone(pid), "the keeper is gone")
+
+
+def test_another_session_that_holds_the_lock_is_named(window: Window) -> None:
+    """Also where nothing in the comment says that a run is open."""
+    with window.server.admin() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('application_name', %s, false)", [keeper_name(OTHER_RUN_ID)])
+        assert take_run_lock(cursor, window.server.database)
+        result = window.module("db_access", state="closed")
+        assert result["failed"]
+        assert keeper_name(OTHER_RUN_ID) in result["msg"]
+        with pytest.raises(Refused, match=OTHER_RUN_ID):
+            start_keeper(window.server, window.run)
+    assert window.is_open()
+
+
+def test_the_keeper_leaves_nothing_of_the_module_behind(window: Window) -> None:
+    """It must not hold the module's output open, or Ansible would wait for it."""
+    pid = window.module("db_access", state="closed")["keeper"]["pid"]
+    files = {os.readlink(f"/proc/{pid}/fd/{name}") for name in ("0", "1", "2")}
+    assert files == {"/dev/null", str(window.run.folder / "keeper.log")}
+    assert os.getsid(pid) not in (pid, os.getsid(0))
+    os.kill(pid, signal.SIGHUP)
+    window.module("db_swap", state="original")
+    wait_until(lambda: is_gone(pid), "the keeper is gone")

@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What became of a run, told from its journal alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.outcome import outcome, summarise
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.report import render_report
+
+START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+
+
+def journal(*steps: tuple[str, str, str, dict[str, Any]], kind: str = "rollback") -> list[dict[str, Any]]:
+    """Make events one second long, two seconds apart."""
+    begin = ("preflight", "the run begins", "ok", {"kind": kind, "environment": "production", "database": "shop"})
+    return [
+        {
+            "run_id": "20261123t080000abcd",
+            "at": (START + timedelta(seconds=2 * number)).isoformat(timespec="milliseconds"),
+            "phase": phase,
+            "action": action,
+            "outcome": result,
+            "seconds": 1.0,
+            "data": data,
+        }
+        for number, (phase, action, result, data) in enumerate([begin, *steps])
+    ]
+
+
+ERROR = {"error": {"message": "it broke", "remedy": "mend it", "untouched": "nothing"}}
+CLOSED = ("close", "close the database", "ok", {"closed": True})
+BROKE = ("migrate_down", "run the plan", "failed", ERROR)
+RESTORED = ("restore", "restore", "ok", {"restored": True, "restore_seconds": 0.02})
+REOPENED = ("reopen", "the older release", "ok", {"reopened": True})
+FINISHED = ("reopen", "the run is closed", "ok", {"finished": True})
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind", "expected"),
+    [
+        ([CLOSED, REOPENED, FINISHED], "rollback", "rolled_back"),
+        ([CLOSED, REOPENED, FINISHED, ("watch", "watch", "failed", ERROR)], "rollback", "rolled_back"),
+        ([CLOSED, REOPENED, FINISHED, ("reopen", "maintenance off", "failed", ERROR)], "rollback", "failed"),
+        ([("gate", "check", "refused", ERROR)], "rollback", "refused"),
+        ([("back_up", "dump", "failed", ERROR)], "rollback", "aborted"),
+        ([("preflight", "look", "ok", {})], "rollback", "aborted"),
+        ([CLOSED, BROKE, RESTORED], "rollback", "restored"),
+        ([CLOSED, RESTORED], "rollback", "restored"),
+        ([CLOSED, BROKE], "rollback", "failed"),
+        ([CLOSED, BROKE, ("restore", "restore", "failed", ERROR)], "rollback", "failed"),
+        ([("rehearse", "the rehearsal passed", "ok", {"finished": True})], "rehearsal", "rehearsed"),
+        ([("rehearse", "run the plan", "failed", ERROR)], "rehearsal", "failed"),
+        ([("preflight", "look", "refused", ERROR)], "rehearsal", "refused"),
+    ],
+)
+def test_outcome(steps: list[Any], kind: str, expected: str) -> None:
+    assert outcome(journal(*steps, kind=kind)) == expected
+
+
+def test_the_window_is_from_closing_to_the_application_answering() -> None:
+    run = summarise(journal(("gate", "check", "ok", {}), CLOSED, (*BROKE[:2], "ok", {}), REOPENED, FINISHED))
+    assert run["window_seconds"] == 5.0
+    assert run["window_breakdown"] == {
+        "close the database": 1.0,
+        "run the plan": 1.0,
+        "the older release": 1.0,
+        "between steps": 2.0,
+    }
+
+
+def test_without_closing_there_is_no_window() -> None:
+    run = summarise(journal(("gate", "check", "refused", ERROR)))
+    assert (run["window_seconds"], run["window_breakdown"], run["restore_seconds"]) == (0.0, {}, None)
+    assert run["error"] == {"phase": "gate", "message": "it broke", "untouched": "nothing", "remedy": "mend it"}
+
+
+def test_phases_have_start_length_and_outcome() -> None:
+    run = summarise(journal(CLOSED, ("close", "something else", "failed", ERROR)))
+    assert run["phases"][-1] == {
+        "name": "close",
+        "started_at": "2026-11-23T08:00:02.000+00:00",
+        "seconds": 3.0,
+        "outcome": "failed",
+    }
+
+
+def test_the_report_fills_in_the_runbooks_template() -> None:
+    plan = {"plan": ["2-<b>.ts"], "backup_id": "b1", "evidence_id": "e1"}
+    loss = {"loss": {"tables": [], "columns": ["public.users.phone"], "rows": 12}}
+    events = journal(
+        ("back_up", "dump | pipe", "ok", plan), CLOSED, REOPENED, ("reopen", "end", "ok", {**FINISHED[3], **loss})
+    )
+    events[0]["data"].update(reason="it `hurts`", executed_by="Anna")
+    report = render_report(summarise(events), events)
+    for expected in (
+        "## Migration Rollback Incident Report",
+        "**Date:** 2026-11-23 08:00 UTC",
+        "`2-&lt;b>.ts`",
+        "**Executed By:** Anna",
+        "it 'hurts'",
+        "1. Backup created: b1",
+        "2. Staging test: Success (evidence e1)",
+        "3. Production rollback: Success",
+        "4. Restoration required: No",
+        "Downtime: 0.1 minutes (3.0 s",
+        "columns `public.users.phone` went away with the migration, with content in 12 rows",
+        "dump \\| pipe",
+        "### Root Cause",
+        "- [ ] Migration script corrected",
+    ):
+        assert expected in report
+
+
+def test_the_report_of_a_restore_says_so() -> None:
+    events = journal(CLOSED, BROKE, RESTORED)
+    report = render_report(summarise(events), events)
+    assert "3. Production rollback: Failure" in report
+    assert "4. Restoration required: Yes, it took 0.020 s" in report
+    assert "**What to do next:** mend it" in report
+    assert "Data loss: None" in report
+
+
+def test_an_override_heads_the_report() -> None:
+    override = {"override": {"reason": "no staging", "approved_by": ["Anna", "Ben"]}}
+    events = journal(("gate", "check", "ok", override), CLOSED, REOPENED, FINISHED)
+    report = render_report(summarise(events), events)
+    assert report.index("was not rehearsed") < report.index("### Reason")
+    assert "Approved by Anna and Ben" in report
