@@ -33,26 +33,34 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
         secrets: what must not be read; values shorter than `SHORTEST_SECRET` are passed over.
     """
     forms = {form for secret in secrets for form in disguises(secret)}
-    for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, MASK)
-    return text
+    if not forms:
+        return text
+    longest_first = sorted(forms, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), MASK, text, flags=re.IGNORECASE)
 
 
 def disguises(secret: str) -> set[str]:
     """Return a secret and its encodings: percent, base64 at any offset, hexadecimal, JSON, shell, JavaScript."""
     if len(secret) < SHORTEST_SECRET:
         return set()
-    data = secret.encode(errors="surrogateescape")
-    forms = {secret, quote(secret, safe="", errors="replace"), quote(secret, errors="replace"), data.hex()}
-    forms |= {
-        quote_plus(secret, errors="replace"),
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-    }
-    forms |= {form.replace("/", "\\/") for form in list(forms)}
-    forms |= {secret.replace("\\", "\\\\").replace("'", "\\'"), secret.replace("'", "'\\''"), unquote(secret)}
-    forms |= {re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), form) for form in list(forms)}
-    return {form for form in forms | _base64_forms(data) if len(form) >= SHORTEST_SECRET}
+    data = secret.encode(errors="replace")
+    forms = _escaped({secret, unquote(secret)})
+    forms |= _escaped(forms)  # a URL in JSON in JSON; a query in a query
+    forms |= {data.hex(), *_base64_forms(data)}
+    return {form for form in forms if len(form) >= SHORTEST_SECRET}
+
+
+def _escaped(texts: Iterable[str]) -> set[str]:
+    forms = set(texts)
+    for text in texts:
+        forms |= {quote(text, safe="", errors="replace"), quote(text, errors="replace")}
+        forms |= {
+            quote_plus(text, errors="replace"),
+            json.dumps(text)[1:-1],
+            json.dumps(text, ensure_ascii=False)[1:-1],
+        }
+        forms |= {text.replace("\\", "\\\\").replace("'", "\\'"), text.replace("'", "'\\''")}
+    return forms | {form.replace("/", "\\/") for form in forms}
 
 
 def url_secrets(url: str) -> list[str]:
