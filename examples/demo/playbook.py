@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service import Service
+
 _PROJECT = Path(__file__).resolve().parents[2]
-_DEADLINE_SECONDS = 300
+_DEADLINE_SECONDS = 600
 _PATIENCE_SECONDS = 20
 _WIDTH = 120
 _MOST_LINES = 8
@@ -109,20 +111,21 @@ def _wrapped(line: str) -> list[str]:
     return textwrap.wrap(line, _WIDTH, subsequent_indent=indent, max_lines=_MOST_LINES, placeholder=" …")
 
 
-def run_playbook(variables: dict[str, str], state_dir: Path, log: Path) -> PlaybookRun:
+def run_playbook(variables: dict[str, str], state_dir: Path, log: Path, service: Service) -> PlaybookRun:
     """Run the playbook, show an excerpt of its output, and keep the whole of it.
 
     Args:
         variables: the extra variables; ``env`` and what else a person would type.
         state_dir: the state folder of the environment's host, in which the run leaves its record.
         log: where the whole output is kept.
+        service: notes the process, for the next demo to find when this one is killed.
 
     Raises:
         KeyboardInterrupt: passed on, after the playbook was told as well and has ended.
     """
     before = _runs(state_dir)
     print(f"    $ {shlex.join(typed_command(variables))}", flush=True)
-    exit_code = _run(_command(variables), log)
+    exit_code = _run(_command(variables), log, service)
     new = sorted(_runs(state_dir) - before, key=lambda folder: folder.stat().st_mtime)
     if not new:
         return PlaybookRun(exit_code, {}, None)
@@ -145,7 +148,7 @@ def _spoken(value: str) -> str:
     return f'"{value}"' if " " in value else value
 
 
-def _run(command: list[str], log: Path) -> int:
+def _run(command: list[str], log: Path, service: Service) -> int:
     """Run it in a session of its own: an interrupt is meant for the demo, which then ends the playbook in order."""
     with subprocess.Popen(
         command,
@@ -159,6 +162,7 @@ def _run(command: list[str], log: Path) -> int:
         errors="replace",
         start_new_session=True,
     ) as process:
+        service.note(process.pid)
         overdue = threading.Timer(_DEADLINE_SECONDS, os.killpg, (process.pid, signal.SIGTERM))
         overdue.start()
         try:
@@ -168,6 +172,7 @@ def _run(command: list[str], log: Path) -> int:
             raise
         finally:
             overdue.cancel()
+    service.forget()
     return process.returncode
 
 

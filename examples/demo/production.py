@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg2
 from ledger import Row
+from psycopg2 import sql
 from stage import COMMENT, DATABASES, ROLE, Stage
 from writers import REFERENCE_PREFIX
 
@@ -37,16 +38,40 @@ CLOSED = State("", (), (), open_as_before=False)
 """What production is when nobody gets in."""
 
 
-def read_state(stage: Stage) -> State:
-    """Read what production is."""
+def read_state(stage: Stage, database: str = DATABASES["production"]) -> State:
+    """Read what production, or another database of its server, is."""
     try:
-        return _read_open_state(stage)
+        return _read_open_state(stage, database)
     except psycopg2.OperationalError:
         return CLOSED
 
 
-def _read_open_state(stage: Stage) -> State:
-    with superuser(stage, DATABASES["production"]) as cursor:
+def read_failed_candidate(stage: Stage) -> State:
+    """Read what the candidate of a failed run is; it is opened for that moment, and closed again."""
+    with superuser(stage, "postgres") as cursor:
+        cursor.execute(
+            "SELECT max(datname) FROM pg_database WHERE starts_with(datname, %s)",
+            (f"{DATABASES['production']}__failed_",),
+        )
+        (name,) = cursor.fetchone()
+    if name is None:
+        return CLOSED
+    _allow_connections(stage, name, allow=True)
+    try:
+        return read_state(stage, name)
+    finally:
+        _allow_connections(stage, name, allow=False)
+
+
+def _allow_connections(stage: Stage, database: str, *, allow: bool) -> None:
+    with superuser(stage, "postgres") as cursor:
+        cursor.execute(
+            sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(sql.Identifier(database), sql.Literal(allow))
+        )
+
+
+def _read_open_state(stage: Stage, database: str) -> State:
+    with superuser(stage, database) as cursor:
         cursor.execute("SELECT name FROM migrations_meta ORDER BY name")
         migrations = tuple(name for (name,) in cursor.fetchall())
         cursor.execute(
@@ -59,8 +84,8 @@ def _read_open_state(stage: Stage) -> State:
             " shobj_description(oid, 'pg_database') = %s FROM pg_database WHERE datname = current_database()",
             (ROLE, COMMENT),
         )
-        database, open_as_before = cursor.fetchone()
-    return State(database, migrations, columns, bool(open_as_before))
+        oid, open_as_before = cursor.fetchone()
+    return State(oid, migrations, columns, bool(open_as_before))
 
 
 @contextlib.contextmanager

@@ -79,6 +79,11 @@ class Stage:
         return Service(self.folder / "demo.pid.json")
 
     @property
+    def playbook(self) -> Service:
+        """The playbook that the demo has called, while it runs."""
+        return Service(self.folder / "playbook.pid.json")
+
+    @property
     def logs(self) -> Path:
         """The folder of all logs."""
         return self.folder / "logs"
@@ -111,7 +116,8 @@ class Stage:
     def stop(self) -> list[str]:
         """Stop what runs; return the names of what did."""
         self.inventory_file.unlink(missing_ok=True)
-        stopped = ["the API"] if self.platform.stop() else []
+        stopped = ["a playbook that was left alone"] if self.playbook.stop() else []
+        stopped += ["the API"] if self.platform.stop() else []
         for kind in KINDS:
             cluster = self.cluster(kind)
             if cluster.running:
@@ -122,6 +128,7 @@ class Stage:
     def clear(self) -> None:
         """End what runs, in whatever state it is, and remove everything but what belongs to this very process."""
         self._check_folder()
+        self.playbook.stop()
         self.platform.stop()
         for kind in KINDS:
             self.cluster(kind).destroy()

@@ -11,8 +11,8 @@ short_description: Make a verified backup of a database
 version_added: 0.1.0
 author: "balcon.rollback authors (@balcon)"
 description:
-  - Dumps a database in parallel into a folder, and writes a manifest with the SHA-256 of every file and, from the dump's
-    own snapshot, the catalogue, the rows and the contents that it must restore to.
+  - Dumps a database in parallel into a folder, and writes a manifest with the SHA-256 of every file and, from the
+    dump's own snapshot, the catalogue, the rows and the contents that it must restore to.
   - The dump becomes a backup, by one rename, only when it was verified and is on the disk. A backup that failed leaves
     nothing that looks like one.
   - Folders have mode 0700 and files 0600. With O(signing_key) the manifest is signed.

@@ -13,7 +13,8 @@ author: "balcon.rollback authors (@balcon)"
 description:
   - Copies a database on its own server, file by file, with owner, settings and tablespace.
   - A candidate is made of production's own database while a run keeps it closed, and is the next step of that run.
-  - A trial is made of a candidate or a rehearsal of the same run, for tests that write.
+  - A trial is made of a candidate or a rehearsal of the same run, for tests that write. V(restored) is made of a
+    rehearsal before the plan runs on it, to take the place of staging's own database.
   - Nobody but the owner, and superusers, gets into a copy. Privileges and connection limit follow when the candidate
     takes the public name, see M(balcon.rollback.db_swap).
   - The copy never goes through the write-ahead log, which on a full disk would keep production from writing.
@@ -43,7 +44,7 @@ options:
       - What the copy is for. Its name is made of the database's name, this word and the run.
     type: str
     required: true
-    choices: [candidate, trial, rehearsal]
+    choices: [candidate, trial, rehearsal, restored]
   source:
     description:
       - The name of the database to copy, on the same server. It has no sessions.
@@ -136,7 +137,7 @@ def main() -> None:
     spec = ArgumentSpec(
         {
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "purpose": {"type": "str", "required": True, "choices": ["candidate", "trial", "rehearsal"]},
+            "purpose": {"type": "str", "required": True, "choices": ["candidate", "trial", "rehearsal", "restored"]},
             "source": {"type": "str"},
             "fingerprint": {"type": "bool", "default": False},
             "contents": {"type": "dict", "default": {}},

@@ -56,6 +56,11 @@ options:
     description: Seconds for the dump, and for the restore. What takes longer is ended.
     type: float
     default: 14400
+  masking_sql:
+    description:
+      - An SQL file on the host that is run on the copy, in one transaction, after it was compared with the source.
+      - When it fails, the copy is dropped.
+    type: path
   save_as:
     description:
       - A path relative to the run's folder; the source's fingerprint is written there, readable by its owner only.
@@ -150,6 +155,8 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     plan_copy,
     summary,
 )
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.fresh_database import drop_database
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.masking import mask, read_masking
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.names import derived_name
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._private_files import path_in_run, save_json
@@ -166,6 +173,7 @@ SPEC = ArgumentSpec(
         "work_dir": {"type": "path"},
         "jobs": {"type": "int", "default": 2},
         "deadline": {"type": "float", "default": 14400},
+        "masking_sql": {"type": "path"},
         "save_as": {"type": "str"},
         "client_path": {"type": "list", "elements": "path", "default": []},
     },
@@ -182,17 +190,28 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     run_id = run_id_or_new(params)
     name = params["name"] or derived_name(target.database, "rehearsal", run_id)
     path = path_in_run(params, params["save_as"]) if params["save_as"] else None
+    masking = read_masking(params["masking_sql"]) if params["masking_sql"] else None
     wanted = Wanted(run_id, name, work_folder(params), **{option: params[option] for option in OPTIONS})
     with module_step(module, f"copy {source.database} to {name}") as journal_data:
         plan = plan_copy(source, target, wanted)
         result: dict[str, Any] = {"name": name, "changed": not plan.present, "verified": plan.present}
         if not module.check_mode and not plan.present:
             copied = copy_database(source, target, plan, wanted)
+            if masking:
+                _mask(target, name, masking)
             if path:
                 save_json(path, copied.source)
             result.update(summary(copied), verified=True)
         journal_data.update({key: value for key, value in result.items() if key != "source_fingerprint"})
     return {**result, **({"path": str(path)} if path else {})}
+
+
+def _mask(target: Server, name: str, statements: str) -> None:
+    try:
+        mask(target, name, statements)
+    except BaseException:
+        drop_database(target, name)
+        raise
 
 
 def main() -> None:

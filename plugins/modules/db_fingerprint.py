@@ -11,12 +11,12 @@ short_description: Say what a database holds, and prove what changed
 version_added: 0.1.0
 author: "balcon.rollback authors (@balcon)"
 description:
-  - Reads, in one snapshot, the structured catalogue of a database, and rows and contents of its tables as numbers that do
-    not depend on the order of rows; positions of sequences, large objects and materialised views too.
-  - Compared with an earlier fingerprint it returns the change of the catalogue, also in the canonical form in which changes
-    of databases of different origin can be compared, and what else differs.
-  - With O(expect_change) it fails unless the database changed as expected and in nothing else. In the phase C(verify) of a
-    run this is the step that lets the candidate take production's place.
+  - Reads, in one snapshot, the structured catalogue of a database, and rows and contents of its tables as numbers that
+    do not depend on the order of rows; positions of sequences, large objects and materialised views too.
+  - Compared with an earlier fingerprint it returns the change of the catalogue, also in the canonical form in which
+    changes of databases of different origin can be compared, and what else differs.
+  - With O(expect_change) it fails unless the database changed as expected and in nothing else. In the phase C(verify)
+    of a run this is the step that lets the candidate take production's place.
 extends_documentation_fragment:
   - balcon.rollback.database
   - balcon.rollback.run
@@ -71,7 +71,8 @@ options:
     default: 2
   compare_to:
     description:
-      - An earlier fingerprint, as a dictionary, or as the path of a JSON file, which may be relative to the run's folder.
+      - An earlier fingerprint, as a dictionary, or as the path of a JSON file, which may be relative to the run's
+        folder.
     type: raw
   expect_change:
     description:
@@ -150,10 +151,10 @@ fingerprint:
       type: str
       sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
     tables:
-      description: By table, the number of rows, the sum of the hashes of all rows, counters, columns read, and the proof.
+      description: By table, rows, the sum of the hashes of all rows, counters, columns read, and the proof.
       returned: success
       type: dict
-      sample: {"public.users": {"rows": 2, "contents": "-5449", "counters": null, "columns": ["id"], "proof": "contents"}}
+      sample: {"public.users": {"rows": 2, "contents": "-5449", "columns": ["id"], "proof": "contents"}}
     skipped:
       description: Tables of which no rows were read, with the reason.
       returned: success
@@ -214,7 +215,8 @@ equal:
   sample: false
 loss:
   description:
-    - What is gone for good, as C(tables), C(columns), and C(rows), the number of rows of tables that go or lose a column.
+    - What is gone for good, as C(tables), C(columns), and C(rows), the number of rows of tables that go or lose a
+      column.
   returned: when O(compare_to) is given
   type: dict
   sample: {"tables": [], "columns": ["public.users.nickname"], "rows": 2}
@@ -251,7 +253,12 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     without_catalogue,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
-from ansible_collections.balcon.rollback.plugins.module_utils._private_files import in_run, load_json, path_in_run, save_json
+from ansible_collections.balcon.rollback.plugins.module_utils._private_files import (
+    in_run,
+    load_json,
+    path_in_run,
+    save_json,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, module_step
 
 if TYPE_CHECKING:
@@ -307,7 +314,12 @@ def work(module: AnsibleModule) -> dict[str, Any]:
                 changed = take_step(server, of_run, comparison)
         journal_data["changed"] = changed
     where = {"path": str(path)} if path else {}
-    return {"changed": changed, **({"state": "verified"} if of_run else {}), **where, **(without_catalogue(result) if path else result)}
+    return {
+        "changed": changed,
+        **({"state": "verified"} if of_run else {}),
+        **where,
+        **(without_catalogue(result) if path else result),
+    }
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ version_added: 0.1.0
 author: "balcon.rollback authors (@balcon)"
 description:
   - Restores a backup of M(balcon.rollback.db_backup) into a new database, never over one that is there.
-  - Before anything is made, every file is proven to be as it was written, no file may be missing or extra, and the server
-    must be new enough. Afterwards catalogue, rows and contents must be those of the manifest.
+  - Before anything is made, every file is proven to be as it was written, no file may be missing or extra, and the
+    server must be new enough. Afterwards catalogue, rows and contents must be those of the manifest.
   - The database then gets owner, privileges, settings, limits and comment of the original. When anything fails, it is
     dropped again.
   - Only a role that is superuser, or a member of all roles that own something, can give everything back its owner. What
@@ -92,7 +92,8 @@ seconds:
   sample: 31.5
 verified:
   description:
-    - Whether the database was compared with the manifest, catalogue, rows and contents, and is equal. False in check mode.
+    - Whether the database was compared with the manifest, catalogue, rows and contents, and is equal.
+    - False in check mode.
   returned: success
   type: bool
   sample: true
@@ -113,7 +114,7 @@ signature:
   type: str
   sample: good
 left_out:
-  description: What could not be as it was, one line each; owners and privileges of roles that are not there, for example.
+  description: What could not be as it was, one line each, owners that are not there for example.
   returned: success
   type: list
   elements: str

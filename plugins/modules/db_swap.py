@@ -36,9 +36,11 @@ options:
   state:
     description:
       - V(candidate) swaps the candidate in, V(original) restores the original.
+      - V(restored) is for rehearsals. The fresh copy C(<database>__restored_<run>) takes the place of staging's own
+        database, which is kept as C(<database>__before_<run>).
     type: str
     required: true
-    choices: [candidate, original]
+    choices: [candidate, original, restored]
   accept_loss:
     description:
       - For O(state=original) after the swap. Swap back although rows were written, or although the run has ended.
@@ -112,13 +114,18 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.replace import (
+    check_is_rehearsal,
+    preview_replacement,
+    replace_with_fresh_copy,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore import (
     preview_restore,
     restore_original,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.swap import preview_swap, swap_in
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
-from ansible_collections.balcon.rollback.plugins.module_utils._run import module_step, recorded_if_possible
+from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, module_step, recorded_if_possible
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -127,13 +134,13 @@ if TYPE_CHECKING:
 def main() -> None:
     spec = ArgumentSpec(
         {
-            "state": {"type": "str", "required": True, "choices": ["candidate", "original"]},
+            "state": {"type": "str", "required": True, "choices": ["candidate", "original", "restored"]},
             "accept_loss": {"type": "bool", "default": False},
         },
         required_one_of=[("run_id",)],
     )
     module = spec.merge(DATABASE, RUN).create_module()
-    run_module(module, lambda: (_swap if module.params["state"] == "candidate" else _restore)(module))
+    run_module(module, lambda: WORK[module.params["state"]](module))
 
 
 def _swap(module: AnsibleModule) -> dict[str, Any]:
@@ -157,6 +164,20 @@ def _restore(module: AnsibleModule) -> dict[str, Any]:
             if result.changed:
                 journal_data.update(restored=True, restore_seconds=result.seconds)
     return result._asdict()
+
+
+def _replace(module: AnsibleModule) -> dict[str, Any]:
+    server = Server(module.params["database_url"], module.params["admin_url"])
+    run_id = module.params["run_id"]
+    with module_step(module, f"put the fresh copy in the place of {server.database}") as journal_data:
+        check_is_rehearsal(Run(module.params["state_dir"], run_id))
+        work = preview_replacement if module.check_mode else replace_with_fresh_copy
+        result = work(server, run_id)
+        journal_data.update(result._asdict())
+    return {**result._asdict(), "opened": True}
+
+
+WORK = {"candidate": _swap, "original": _restore, "restored": _replace}
 
 
 if __name__ == "__main__":

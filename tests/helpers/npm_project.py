@@ -41,7 +41,7 @@ const url = mischief === 'stray' ? process.env.STRAY_URL : process.env.DATABASE_
 
 async function main() {
   if (mischief === 'nothing') return;
-  if (mischief === 'print') console.log(process.env.DATABASE_URL, encodeURIComponent(process.env.DATABASE_URL),
+  if (mischief?.startsWith('print')) console.log(process.env.DATABASE_URL, encodeURIComponent(process.env.DATABASE_URL),
     JSON.stringify(process.env), Buffer.from('x' + process.env.DATABASE_URL).toString('base64'), process.env.JWT_SECRET);
   const client = new Client({ connectionString: url });
   await client.connect();
@@ -52,7 +52,7 @@ async function main() {
   if (verb === 'down') await down(client, mischief === 'wrong' ? names.at(-2) : names.at(-1));
   if (verb === 'up') for (const name of files.filter((file) => !names.includes(file))) await up(client, name);
   if (verb === 'one') await up(client, files.find((file) => !names.includes(file)));
-  if (mischief === 'fail') throw new Error('the second statement failed');
+  if (mischief === 'fail' || mischief === 'print-and-fail') throw new Error('the second statement failed');
   if (mischief === 'also') {
     const other = new Client({ connectionString: process.env.STRAY_URL, application_name: 'somebody' });
     await other.connect();

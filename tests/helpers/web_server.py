@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
 @dataclass
 class WebServer:
     """A running server.
@@ -23,11 +26,11 @@ class WebServer:
     """
 
     url: str
-    answer: Callable[[BaseHTTPRequestHandler], None]
+    answer: Answer
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
 
 
-def reply(body: str = "", status: int = 200, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+def reply(body: str = "", status: int = 200, **headers: str) -> Answer:
     """Answer always the same."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -42,7 +45,7 @@ def reply(body: str = "", status: int = 200, **headers: str) -> Callable[[BaseHT
 
 
 @contextmanager
-def web_server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[WebServer]:
+def web_server(answer: Answer) -> Iterator[WebServer]:
     """Run a server while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):

@@ -130,9 +130,10 @@ def test_not_stopped_before_it_is_decided(application: Application, state: str) 
     assert application.switch("stopped")["error"]["kind"] == "refused"
 
 
-def test_another_run(application: Application) -> None:
+def test_another_run(application: Application, tmp_path: Path) -> None:
     application.run.enter("verified")
-    result = application.switch("stopped", run_id=None, state_dir=None, phase=None)
+    other = RunOfTest(tmp_path / "other", application.run.database)
+    result = application.switch("stopped", **other.arguments("reopen"))
     assert "is under way" in result["msg"]
 
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
+from window import OTHER_RUN_ID, Window, wait_until
+
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.access import close_database
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
-from ansible_collections.balcon.rollback.tests.integration.window import OTHER_RUN_ID, Window, wait_until
 
 if TYPE_CHECKING:
-    from conftest import Database
+    from tests.conftest import ModuleRunner
+    from tests.integration.conftest import Database
 
 
 @pytest.fixture
-def window(database: Database, run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> Window:
+def window(database: Database, run_module: ModuleRunner, tmp_path: Path) -> Window:
     return Window(database.url, tmp_path, run_module).pass_gate()
 
 
@@ -77,7 +79,7 @@ def test_closed_describes_itself_and_keeps_the_comment(window: Window, database:
 
 
 def test_closing_is_refused_when_the_journal_shows_no_gate(
-    database: Database, run_module: Callable[..., dict[str, Any]], tmp_path: Path
+    database: Database, run_module: ModuleRunner, tmp_path: Path
 ) -> None:
     window = Window(database.url, tmp_path, run_module)
     window.run.record("preflight", "passed")
@@ -123,7 +125,7 @@ def test_a_prepared_transaction_is_named_and_nothing_is_closed(window: Window, d
 
 
 def test_another_run_that_has_it_closed_is_named(
-    window: Window, database: Database, run_module: Callable[..., dict[str, Any]], tmp_path: Path
+    window: Window, database: Database, run_module: ModuleRunner, tmp_path: Path
 ) -> None:
     window.advance_to("closed")
     folder = tmp_path / "other"
@@ -159,9 +161,7 @@ def test_open_ends_the_run_and_gives_the_comment_back(window: Window, database: 
     assert not window.module("db_access", state="open")["changed"]
 
 
-def test_a_database_that_is_not_there(
-    database: Database, run_module: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
+def test_a_database_that_is_not_there(database: Database, run_module: ModuleRunner, tmp_path: Path) -> None:
     window = Window(database.url_of("no such shop"), tmp_path, run_module).pass_gate()
     result = window.module("db_access", state="closed")
     assert result["failed"]

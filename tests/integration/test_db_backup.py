@@ -130,7 +130,7 @@ def fake_tool(folder: Path, tool: str, real: Path, body: str) -> str:
         ("pg_restore", '"$real" "$@" | head -c 3000; exit 0', "in the middle of table"),
     ],
 )
-def test_failed_backup_leaves_nothing(
+def test_failed_backup_leaves_nothing(  # noqa: PLR0917  # fixtures and parameters
     run_module: Any, arguments: Any, shop: Any, folder: Path, tmp_path: Path, tool: str, body: str, said: str
 ) -> None:
     arguments["client_path"] = [fake_tool(tmp_path / "tools", tool, shop.server.bin_dir, body)]
@@ -146,9 +146,7 @@ def test_what_a_killed_backup_left_is_removed(run_module: Any, arguments: Any, f
     assert not list(folder.glob(".partial-*"))
 
 
-def test_password_is_never_in_an_argument_list(
-    run_module: Any, arguments: Any, shop: Any, tmp_path: Path
-) -> None:
+def test_password_is_never_in_an_argument_list(run_module: Any, arguments: Any, shop: Any, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     tools = fake_tool(tmp_path / "tools", "pg_dump", shop.server.bin_dir, f'echo "$@" >>{seen}')
     assert not run_module("db_backup", **{**arguments, "client_path": [tools]})["failed"]

@@ -3,87 +3,97 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import select
 import socket
+import socketserver
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 import pytest
+from window import Window, wait_until
+
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.information import (
     Question,
     read_information,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_lock import take_run_lock
-from ansible_collections.balcon.rollback.tests.integration.window import Window, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Database
+    from tests.conftest import ModuleRunner
+    from tests.integration.conftest import Database
 
-    Module = Callable[..., dict[str, Any]]
+    Module = ModuleRunner
 
 PLENTY = 10**12
 
 
 def blockers(run_module: Module, url: str, **arguments: Any) -> dict[str, dict[str, Any]]:
-    result = run_module("db_info", database_url=url, **{"free_bytes": PLENTY, **arguments})
+    result = run_module("db_info", **{"database_url": url, "free_bytes": PLENTY, **arguments})
+    assert not result["failed"], result["msg"]
     assert not result["changed"]
     return {blocker["kind"]: blocker for blocker in result["blockers"]}
 
 
+class Pooler(socketserver.BaseRequestHandler):
+    """What a connection pooler does, as far as it can be told from outside: a process id of its own."""
+
+    address: ClassVar[tuple[str, int]]
+
+    def handle(self) -> None:
+        with socket.create_connection(self.address) as server:
+            buffer = b""
+            while True:
+                readable, _, _ = select.select([self.request, server], [], [])
+                if self.request in readable:
+                    data = self.request.recv(65536)
+                    if not data:
+                        return
+                    server.sendall(data)
+                if server in readable:
+                    data = server.recv(65536)
+                    if not data:
+                        return
+                    messages, buffer = with_another_pid(buffer + data)
+                    self.request.sendall(messages)
+
+
+def with_another_pid(data: bytes) -> tuple[bytes, bytes]:
+    """Return the complete messages of the server, with another process id, and the rest."""
+    messages = b""
+    while len(data) >= 5 and len(data) >= (length := 1 + struct.unpack("!I", data[1:5])[0]):
+        message, data = data[:length], data[length:]
+        if message[:1] == b"K":  # BackendKeyData
+            message = message[:5] + struct.pack("!I", 4_000_000) + message[9:]
+        messages += message
+    return messages, data
+
+
 @contextmanager
 def pooler(server: Server) -> Iterator[int]:
-    """What a connection pooler does, as far as it can be told from outside: a process id of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        parameters = server.parameters()
-        threading.Thread(target=_serve, args=[listener, parameters["host"], int(parameters["port"])], daemon=True).start()
-        yield listener.getsockname()[1]
-
-
-def _serve(listener: socket.socket, host: str, port: int) -> None:
-    while True:
+    parameters = server.parameters()
+    Pooler.address = (parameters["host"], int(parameters["port"]))
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Pooler) as listener:
+        thread = threading.Thread(target=listener.serve_forever, args=[0.05])
+        thread.start()
         try:
-            client, _address = listener.accept()
-        except OSError:
-            return
-        server = socket.create_connection((host, port))
-        threading.Thread(target=_forward, args=[client, server], daemon=True).start()
-        threading.Thread(target=_forward_with_another_pid, args=[server, client], daemon=True).start()
-
-
-def _forward(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        target.close()
-
-
-def _forward_with_another_pid(source: socket.socket, target: socket.socket) -> None:
-    buffer = b""
-    try:
-        while data := source.recv(65536):
-            buffer += data
-            while len(buffer) >= 5 and len(buffer) >= (length := 1 + struct.unpack("!I", buffer[1:5])[0]):
-                message, buffer = buffer[:length], buffer[length:]
-                if message[:1] == b"K":  # BackendKeyData
-                    message = message[:5] + struct.pack("!I", 4_000_000) + message[9:]
-                target.sendall(message)
-        target.close()
-    except OSError:
-        target.close()
+            yield listener.server_address[1]
+        finally:
+            listener.shutdown()
+            thread.join()
 
 
 def at_port(url: str, port: int) -> str:
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}"))
+    address = f"{parts.netloc.rpartition(':')[0]}:{port}"
+    return urlunsplit(parts._replace(netloc=address, query="sslmode=disable&gssencmode=disable"))
 
 
 def test_what_it_tells(database: Database, run_module: Module) -> None:
@@ -109,7 +119,12 @@ def test_what_it_tells(database: Database, run_module: Module) -> None:
         "signal_backend": True,
         "connect_admin": True,
     }
-    assert (result["is_pooler"], result["in_recovery"], result["open_run"], result["leftovers"]) == (False, False, None, [])
+    assert (result["is_pooler"], result["in_recovery"], result["open_run"], result["leftovers"]) == (
+        False,
+        False,
+        None,
+        [],
+    )
 
 
 def test_the_predicted_time(database: Database, run_module: Module) -> None:
@@ -192,7 +207,9 @@ def test_an_autovacuum_worker_is_in_nobodys_way(database: Database, run_module: 
     database.execute("SELECT pg_reload_conf()", url=superuser)
     try:
         database.execute("DELETE FROM big")
-        workers = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'autovacuum worker'"
+        workers = (
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'autovacuum worker'"
+        )
         wait_until(lambda: database.execute(workers, url=superuser), "autovacuum works")
         result = run_module("db_info", database_url=database.url, free_bytes=PLENTY)
         assert any(session["user"] == "" for session in result["sessions"])
@@ -275,7 +292,7 @@ def test_a_run_that_is_under_way(database: Database, run_module: Module, tmp_pat
     assert result["is_open"] is False
     (leftover,) = result["leftovers"]
     assert (leftover["name"], leftover["purpose"], leftover["state"]) == (window.name("candidate"), "candidate", "open")
-    assert not blockers(run_module, database.url, run_id=window.run.run_id)
+    assert not blockers(run_module, database.url, **{**window.arguments, "phase": "preflight"})
 
 
 def test_a_lock_that_is_held(database: Database, run_module: Module) -> None:

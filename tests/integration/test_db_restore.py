@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.backup import read_backup
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.manifest import BackupNotTrusted
 
@@ -66,7 +67,7 @@ def test_four_times(run_module: Any, arguments: Any, shop: Any, backup: Path) ->
 def test_what_belongs_to_the_database_comes_back(run_module: Any, arguments: Any, shop: Any) -> None:
     for statement in (
         "ALTER DATABASE {} SET work_mem TO '7MB'",
-        "ALTER DATABASE {} SET search_path TO public, \"Other\"",
+        'ALTER DATABASE {} SET search_path TO public, "Other"',
         "ALTER DATABASE {} CONNECTION LIMIT 42",
         "COMMENT ON DATABASE {} IS 'the shop'",
         "REVOKE CONNECT ON DATABASE {} FROM PUBLIC",
@@ -77,7 +78,9 @@ def test_what_belongs_to_the_database_comes_back(run_module: Any, arguments: Any
     restored = run_module("db_restore", backup=backup["backup_id"], name=f"{shop.name}__again", **arguments)
     assert not restored["failed"], restored
     query = (
-        "SELECT pg_get_userbyid(datdba), datconnlimit, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a), encoding, datcollate, datctype, (SELECT "
+        "SELECT pg_get_userbyid(datdba), datconnlimit, "
+        "(SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a), "
+        "encoding, datcollate, datctype, (SELECT "
         "array_agg(x ORDER BY x) FROM pg_db_role_setting s, unnest(setconfig) x WHERE setdatabase = d.oid) "
         "FROM pg_database d WHERE datname = %s"
     )
@@ -184,9 +187,7 @@ def unsign_manifest(backup: Path) -> None:
     (backup / "manifest.json").write_text(json.dumps({**manifest, "signature": None}))
 
 
-@pytest.mark.parametrize(
-    "damage", [truncate, remove, swap, add, link, edit_manifest, forge_manifest, unsign_manifest]
-)
+@pytest.mark.parametrize("damage", [truncate, remove, swap, add, link, edit_manifest, forge_manifest, unsign_manifest])
 def test_damaged_backup_is_refused(
     run_module: Any, arguments: Any, shop: Any, backup: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:

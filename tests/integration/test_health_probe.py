@@ -7,15 +7,27 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from web_server import reply, web_server
+from web_server import Answer, reply, web_server
 
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.probe import make_endpoint
+from ansible_collections.balcon.rollback.plugins.module_utils._probe import ask
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run
 
 DEGRADED = reply('{"status": "degraded", "migrations": {"pending": 1}}')
+
+
+def in_turn(answers: Iterator[Answer]) -> Answer:
+    """Give one answer after the other, and "fine" when there is none left."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        next(answers, reply("fine"))(handler)
+
+    return answer
 
 
 def one(url: str, **expected: Any) -> list[dict[str, Any]]:
@@ -68,7 +80,7 @@ def test_degraded_is_not_healthy(run_module: Any) -> None:
 
 def test_waits_until_it_is_healthy(run_module: Any) -> None:
     answers = iter([reply("", 500), reply("", 500)])
-    with web_server(lambda handler: next(answers, reply("fine"))(handler)) as server:
+    with web_server(in_turn(answers)) as server:
         result = run_module("health_probe", endpoints=one(server.url, contains="fine"))
     assert result["attempts"] == 3
 
@@ -110,6 +122,13 @@ def test_what_servers_do(run_module: Any) -> None:
     assert found[-1]["healthy"]
 
 
+def test_a_trickle_is_cut_off_in_its_own_thread() -> None:
+    with web_server(lambda handler: _endless(handler, pause=0.05)) as server:
+        answer = ask(make_endpoint({"url": server.url}), timeout=0.3)
+    assert answer.error == "no complete answer in time"
+    assert answer.latency_ms < 50 * 2000
+
+
 def _endless(handler: BaseHTTPRequestHandler, pause: float) -> None:
     handler.send_response(200)
     handler.end_headers()
@@ -120,7 +139,7 @@ def _endless(handler: BaseHTTPRequestHandler, pause: float) -> None:
 
 def test_breaches_during_the_watch(run_module: Any) -> None:
     answers = iter([reply("fine"), reply("", 503)])
-    with web_server(lambda handler: next(answers, reply("fine"))(handler)) as server:
+    with web_server(in_turn(answers)) as server:
         result = run_module("health_probe", endpoints=one(server.url), duration=0.2, interval=0.05)
     assert not result["failed"]
     assert not result["healthy"]

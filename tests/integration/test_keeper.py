@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from window import OTHER_RUN_ID, Window, wait_until
+
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.clone_session import copy_session
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.keeper import start_keeper
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_lock import (
@@ -19,16 +20,14 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_state import renew_lease
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
-from ansible_collections.balcon.rollback.tests.integration.window import OTHER_RUN_ID, Window, wait_until
 
 if TYPE_CHECKING:
-    from conftest import Database
-
     from tests.conftest import ModuleRunner
+    from tests.integration.conftest import Database
 
 
 @pytest.fixture
-def window(database: Database, run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> Window:
+def window(database: Database, run_module: ModuleRunner, tmp_path: Path) -> Window:
     database.execute(f"""COMMENT ON DATABASE "{database.name}" IS 'ours'""")
     database.execute("CREATE TABLE kept AS SELECT 1 AS one")
     return Window(database.url, tmp_path, run_module).pass_gate()
@@ -57,8 +56,8 @@ def test_the_keeper_holds_the_lock_while_the_run_is_open_and_ends_with_it(window
     assert not keeper_events(window)
 
 
-def test_the_module_killed_right_after_closing(window: Window, run_module: ModuleRunner) -> None:
-    process = run_module.start("db_access", **window.arguments, state="closed", lease_seconds=2)
+def test_the_module_killed_right_after_closing(window: Window) -> None:
+    process = window.start("db_access", state="closed", lease_seconds=2)
     wait_until(lambda: not window.is_open(), "the database is closed")
     process.kill()
     process.communicate()
@@ -152,7 +151,7 @@ def test_another_session_that_holds_the_lock_is_named(window: Window) -> None:
 def test_the_keeper_leaves_nothing_of_the_module_behind(window: Window) -> None:
     """It must not hold the module's output open, or Ansible would wait for it."""
     pid = window.module("db_access", state="closed")["keeper"]["pid"]
-    files = {os.readlink(f"/proc/{pid}/fd/{name}") for name in ("0", "1", "2")}
+    files = {str(Path(f"/proc/{pid}/fd/{name}").readlink()) for name in range(3)}
     assert files == {"/dev/null", str(window.run.folder / "keeper.log")}
     assert os.getsid(pid) not in (pid, os.getsid(0))
     os.kill(pid, signal.SIGHUP)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg2
 import pytest
@@ -148,7 +149,11 @@ def test_tool_that_prints_its_secrets(scene: Scene, rehearsal: Any) -> None:
     result = scene.mischief("print", database=rehearsal.name)
     assert not result["failed"]
     assert "********" in result["reverted"][0]["output_tail"]
+    again = scene.down(["2-phone.js"], database=rehearsal.name, environment={"MISCHIEF": "print-and-fail"})
+    assert "the second statement failed" in again["msg"]
     journal = scene.run.run.journal.read_text()
+    assert "********" in journal
+    assert quote(scene.database.password, safe="") not in journal
     assert scene.database.password not in journal
     assert "a-long-secret" not in journal
 

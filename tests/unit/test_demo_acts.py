@@ -169,6 +169,23 @@ def test_a_production_that_was_closed_before_is_not_untouched() -> None:
     assert acts.untouched(CLOSED, CLOSED)
 
 
+@pytest.mark.parametrize(
+    ("columns", "migrations", "half_way"),
+    [
+        (("id", "title"), ("a", acts.WIDENED), True),
+        (("id", "subtitle", "title"), ("a", acts.WIDENED), False),
+        (("id", "title"), ("a",), False),
+        ((), (), False),
+    ],
+)
+def test_half_way_is_the_first_statement_without_the_second(
+    columns: tuple[str, ...], migrations: tuple[str, ...], half_way: bool
+) -> None:
+    candidate = State("16600", migrations, columns, open_as_before=False)
+
+    assert (acts.failed_half_way(candidate) == "") is half_way
+
+
 def test_the_long_title_fits_the_wide_column_only() -> None:
     assert len(LONG_TITLE) == 120
 

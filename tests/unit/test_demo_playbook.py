@@ -11,6 +11,7 @@ from pathlib import Path
 import playbook
 import pytest
 from playbook import Excerpt, PlaybookRun, run_playbook, typed_command
+from service import Service
 
 OUTPUT = """
 PLAY [Production | roll back] **************************************************
@@ -105,7 +106,7 @@ def test_the_outcome_is_read_from_the_new_runs_record_and_not_from_output(ansibl
     old.mkdir(parents=True)
     (old / "run.json").write_text(json.dumps({"outcome": "rehearsed"}))
     ansible.write_text(f'echo rolled_back; mkdir {new}; echo \'{{"outcome": "refused"}}\' >{new}/run.json; exit 2')
-    run = run_playbook({"env": "production"}, tmp_path, tmp_path / "log")
+    run = run_playbook({"env": "production"}, tmp_path, tmp_path / "log", Service(tmp_path / "pid.json"))
 
     assert (run.outcome, run.exit_code, run.folder, run.report) == ("refused", 2, new, None)
     assert (tmp_path / "log").read_text() == "rolled_back\n"
@@ -116,7 +117,18 @@ def test_a_call_without_a_run_has_no_outcome(ansible: Path, tmp_path: Path) -> N
     (tmp_path / "runs" / "old").mkdir(parents=True)
     (tmp_path / "runs" / "old" / "run.json").write_text(json.dumps({"outcome": "rehearsed"}))
 
-    assert run_playbook({"env": "staging"}, tmp_path, tmp_path / "log") == PlaybookRun(0, {}, None)
+    assert run_playbook({"env": "staging"}, tmp_path, tmp_path / "log", Service(tmp_path / "pid.json")) == PlaybookRun(
+        0, {}, None
+    )
+
+
+def test_the_process_can_be_found_while_it_runs(ansible: Path, tmp_path: Path) -> None:
+    ansible.write_text(f"echo $$; while [ ! -e {tmp_path}/pid.json ]; do :; done; cat {tmp_path}/pid.json")
+    run_playbook({"env": "staging"}, tmp_path, tmp_path / "log", Service(tmp_path / "pid.json"))
+    pid, noted = (tmp_path / "log").read_text().splitlines()
+
+    assert json.loads(noted)["pid"] == int(pid)
+    assert not (tmp_path / "pid.json").exists()
 
 
 def test_the_playbook_gets_nothing_that_would_make_it_act_otherwise(
@@ -125,7 +137,7 @@ def test_the_playbook_gets_nothing_that_would_make_it_act_otherwise(
     monkeypatch.setenv("ANSIBLE_INVENTORY", "/elsewhere")
     monkeypatch.setenv("PGHOST", "elsewhere")
     ansible.write_text("env")
-    run_playbook({"env": "staging"}, tmp_path, tmp_path / "log")
+    run_playbook({"env": "staging"}, tmp_path, tmp_path / "log", Service(tmp_path / "pid.json"))
     seen = (tmp_path / "log").read_text()
 
     assert "elsewhere" not in seen

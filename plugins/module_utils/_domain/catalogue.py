@@ -150,11 +150,19 @@ def roles_in(catalogue: Catalogue) -> dict[str, set[str]]:
 def describe(change: Change) -> list[str]:
     """Return a change as lines for a person, the gravest first; what belongs to a removed table is not repeated."""
     removed, added = change["removed"].get("tables", {}), change["added"].get("tables", {})
-    lines = [f"{_one(kind)} {name} removed{_detail(kind, attributes)}"
-             for kind, name, attributes in _listed(change["removed"]) if attributes.get("table") not in removed]  # fmt: skip
-    lines += [f"{_one(kind)} {name}: {_alteration(attributes)}" for kind, name, attributes in _listed(change["altered"])]
-    lines += [f"{_one(kind)} {name} added{_detail(kind, attributes)}"
-              for kind, name, attributes in _listed(change["added"]) if attributes.get("table") not in added]  # fmt: skip
+    lines = [
+        f"{_one(kind)} {name} removed{_detail(kind, attributes)}"
+        for kind, name, attributes in _listed(change["removed"])
+        if attributes.get("table") not in removed
+    ]
+    lines += [
+        f"{_one(kind)} {name}: {_alteration(attributes)}" for kind, name, attributes in _listed(change["altered"])
+    ]
+    lines += [
+        f"{_one(kind)} {name} added{_detail(kind, attributes)}"
+        for kind, name, attributes in _listed(change["added"])
+        if attributes.get("table") not in added
+    ]
     return lines
 
 
@@ -246,8 +254,7 @@ def _each(part: dict[str, Any], function: Any) -> dict[str, Any]:
 
 def _without_empty(part: dict[str, Any]) -> dict[str, Any]:
     kept = {
-        kind: {name: attributes for name, attributes in objects.items() if attributes}
-        for kind, objects in part.items()
+        kind: {name: attributes for name, attributes in objects.items() if attributes} for kind, objects in part.items()
     }
     return {kind: objects for kind, objects in kept.items() if objects}
 
@@ -324,9 +331,12 @@ _MORE_WORDS = {
 _ZONE = (["with", "time", "zone"], ["without", "time", "zone"])
 
 _NOT_FUNCTIONS = frozenset(
-    "and or not when then else case end where on is between like ilike as select from having by returning default "
-    "distinct limit offset union all collate".split()
-)
+    (
+        "and", "or", "not", "when", "then", "else", "case", "end", "where", "on", "is", "between", "like", "ilike",
+        "as", "select", "from", "having", "by", "returning", "default", "distinct", "limit", "offset", "union",
+        "all", "collate",
+    )
+)  # fmt: skip
 """Words after which parentheses only group: after any other word they may hold the arguments of a function."""
 
 _PAIRS = {"(": ")", "[": "]"}

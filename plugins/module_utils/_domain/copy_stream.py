@@ -23,10 +23,10 @@ class UnexpectedEnd(ValueError):
 
 
 class RowCounter:
-    """Counts rows by table while a dump streams by.
+    r"""Counts rows by table while a dump streams by.
 
     In the text format of COPY a line feed inside a value is written as a backslash and an n, and a line that is
-    ``\\.`` ends the block (PostgreSQL documentation, COPY, text format): so lines are rows, and only the header needs
+    ``\.`` ends the block (PostgreSQL documentation, COPY, text format): so lines are rows, and only the header needs
     a parser, because names in it are quoted and may hold anything.
 
     Attributes:
@@ -75,7 +75,8 @@ class RowCounter:
 
     def _count(self) -> bool:
         """Count rows up to the end of the block, or of what is there; tell whether the block has ended."""
-        assert self._table is not None  # the caller found a header
+        if self._table is None:
+            return False
         if self._rest.startswith(_END):
             end = 0
         else:

@@ -6,8 +6,8 @@
 A fingerprint is a dictionary:
 
 - C(catalogue) and C(catalogue_hash): see `catalogue`.
-- C(tables): ``{identity: {rows, contents, counters, columns, proof}}``. C(contents) is the sum of the hashes of all rows
-  as decimal digits, so that order does not count but every repetition does; C(columns) are those that went into it.
+- C(tables): ``{identity: {rows, contents, counters, columns, proof}}``. C(contents) is the sum of the hashes of all
+  rows as decimal digits, so that order does not count but every repetition does; C(columns) are those that went in.
 - C(sequences): ``{identity: {last_value, is_called}}``; C(large_objects): ``{count, contents}``;
   C(materialised_views): ``{identity: {rows, populated}}``; C(skipped): ``{identity: reason}``.
 - C(method): C(record) or C(text), see `METHODS`; C(counters_since): what must be equal for counters to mean anything.
@@ -167,7 +167,7 @@ def _one_table(
             yield f"The contents of table {name} changed ({new['rows']} rows, as before)."
     elif None not in (old["counters"], new["counters"]):
         if not counters_hold:
-            yield f"The counters of table {name} prove nothing: they were reset in between, or the server was restarted."
+            yield f"The counters of table {name} prove nothing: they were reset, or the server was restarted."
         elif old["counters"] != new["counters"]:
             yield f"The counters of table {name} changed: {_counted(old['counters'], new['counters'])}."
 

@@ -90,6 +90,21 @@ def check_step(step: str, run_id: str, database: str, description: Description |
     return STEPS[step].leads_to
 
 
+def check_no_run(database: str, description: Description | None) -> None:
+    """Check that no run is open on a database.
+
+    Raises:
+        Refused: one is; the message says which.
+    """
+    if description and description.state:
+        raise Refused(
+            f"Run {description.run_id} is under way on {database} (state {description.state}).",
+            untouched="Nothing was touched.",
+            remedy="Wait until it has ended, then start again; its own journal says what it is doing.",
+            other_run=description.run_id,
+        )
+
+
 def check_gate_passed(run_id: str, passed_phases: set[str]) -> None:
     """Check by the journal that a run may close production.
 

@@ -54,11 +54,8 @@ def _escaped(texts: Iterable[str]) -> set[str]:
     forms = set(texts)
     for text in texts:
         forms |= {quote(text, safe="", errors="replace"), quote(text, errors="replace")}
-        forms |= {
-            quote_plus(text, errors="replace"),
-            json.dumps(text)[1:-1],
-            json.dumps(text, ensure_ascii=False)[1:-1],
-        }
+        forms |= {quote_plus(text, errors="replace"), json.dumps(text)[1:-1]}
+        forms |= {json.dumps(text, ensure_ascii=False)[1:-1]}
         forms |= {text.replace("\\", "\\\\").replace("'", "\\'"), text.replace("'", "'\\''")}
     return forms | {form.replace("/", "\\/") for form in forms}
 

@@ -24,7 +24,7 @@ from ..._domain.description import Description
 from ..._domain.errors import Failed, Refused
 from ..._domain.fingerprint import compare_restored, fingerprint_hash, rows_total
 from ..._domain.names import derived_name
-from ..._driver import psycopg2
+from ..._driver import one_row, psycopg2
 from .client_tools import ClientTools, choose_compression, find_client_tools, running, tool_environment
 from .contents import in_parallel, read_sequences
 from .fingerprint import take_fingerprint
@@ -257,9 +257,9 @@ def _head(server: Server, connection: Connection) -> Manifest:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_database_size(current_database()), to_char(now() AT TIME ZONE 'UTC', "
-            "'YYYY-MM-DD\"T\"HH24:MI:SS\"+00:00\"')"
+            '\'YYYY-MM-DD"T"HH24:MI:SS"+00:00"\')'
         )
-        size, now = cursor.fetchone()
+        size, now = one_row(cursor)
         return {
             "created_at": now,
             "database": {"name": server.database, "bytes": size},
@@ -340,9 +340,7 @@ def count_rows(tools: ClientTools, dump: Path, deadline: float) -> dict[tuple[st
         ) from None
 
 
-def _try_restore(
-    server: Server, tools: ClientTools, dump: Path, content: Manifest, wanted: Wanted
-) -> list[str]:
+def _try_restore(server: Server, tools: ClientTools, dump: Path, content: Manifest, wanted: Wanted) -> list[str]:
     """Restore a dump into a scratch database, compare, and drop the scratch database."""
     name = derived_name(server.database, "trial", wanted.run_id)
     rights = choose_rights(server, content["fingerprint"]["catalogue"])

@@ -155,9 +155,7 @@ def restore_backup(server: Server, plan: RestorePlan, wanted: Wanted) -> list[st
     tablespace = None if properties.tablespace == "pg_default" else properties.tablespace
     with fresh_database(server, plan.name, manifest["locale"], description, tablespace=tablespace):
         restored = _restore_and_read(server, plan, wanted)
-        left_out = complete(
-            server, plan.name, properties, description, keep_public_out=False, skip_missing_roles=True
-        )
+        left_out = complete(server, plan.name, properties, description, keep_public_out=False, skip_missing_roles=True)
     return [*plan.rights.reasons, *left_out, *extension_differences(plan.fingerprint, restored)]
 
 

@@ -53,7 +53,7 @@ _QUERIES = {
 SELECT format('%I', n.nspname), jsonb_build_object('comment', obj_description(n.oid, 'pg_namespace'),
   {_acl("n.nspacl", "n", "n.nspowner")})
 FROM pg_namespace n JOIN ours USING (oid) WHERE (2615, n.oid) NOT IN (SELECT classid, objid FROM members)
-""",
+""",  # noqa: S608  # constants only
     "extensions": """
 SELECT format('%I', e.extname), jsonb_build_object('version', e.extversion, 'schema', n.nspname)
 FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
@@ -63,7 +63,8 @@ SELECT r.identity, jsonb_build_object(
   'kind', CASE r.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' ELSE 'foreign table' END,
   'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' ELSE 'permanent' END,
   'partition_key', pg_get_partkeydef(r.oid), 'partition_bound', pg_get_expr(r.relpartbound, r.oid),
-  'parents', (SELECT jsonb_agg(i.inhparent::regclass::text ORDER BY i.inhseqno) FROM pg_inherits i WHERE i.inhrelid = r.oid),
+  'parents', (SELECT jsonb_agg(i.inhparent::regclass::text ORDER BY i.inhseqno) FROM pg_inherits i
+    WHERE i.inhrelid = r.oid),
   'row_security', nullif(r.relrowsecurity, false), 'force_row_security', nullif(r.relforcerowsecurity, false),
   'options', (SELECT jsonb_agg(o ORDER BY o COLLATE "C") FROM unnest(r.reloptions) o),
   'replica_identity', nullif(nullif(r.relreplident, 'd'), 'n'), 'access_method', a.amname, 'tablespace', t.spcname,
@@ -73,7 +74,7 @@ SELECT r.identity, jsonb_build_object(
 FROM relations r LEFT JOIN pg_am a ON a.oid = r.relam LEFT JOIN pg_tablespace t ON t.oid = r.reltablespace
 LEFT JOIN pg_foreign_table f ON f.ftrelid = r.oid LEFT JOIN pg_foreign_server s ON s.oid = f.ftserver
 WHERE r.relkind IN ('r', 'p', 'f')
-""",
+""",  # noqa: S608  # constants only
     "columns": """
 SELECT format('%s.%I', r.identity, a.attname), jsonb_build_object('table', r.identity,
   'type', format_type(a.atttypid, a.atttypmod), 'not_null', nullif(a.attnotnull, false),
@@ -103,7 +104,8 @@ WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND k.conparentid = 0
 """,
     "indexes": """
 SELECT format('%I.%I', r.nspname, c.relname), jsonb_build_object('table', r.identity,
-  'definition', pg_get_indexdef(c.oid), 'valid', nullif(i.indisvalid, true), 'clustered', nullif(i.indisclustered, false),
+  'definition', pg_get_indexdef(c.oid), 'valid', nullif(i.indisvalid, true),
+  'clustered', nullif(i.indisclustered, false),
   'replica_identity', nullif(i.indisreplident, false), 'tablespace', t.spcname,
   'partition_of', (SELECT h.inhparent::regclass::text FROM pg_inherits h WHERE h.inhrelid = c.oid),
   'comment', obj_description(c.oid, 'pg_class'))
@@ -111,7 +113,8 @@ FROM pg_index i JOIN relations r ON r.oid = i.indrelid JOIN pg_class c ON c.oid 
 LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace WHERE r.relkind IN ('r', 'p', 'm')
 """,
     "sequences": f"""
-SELECT r.identity, jsonb_build_object('type', s.seqtypid::regtype::text, 'start', s.seqstart, 'increment', s.seqincrement,
+SELECT r.identity, jsonb_build_object(
+  'type', s.seqtypid::regtype::text, 'start', s.seqstart, 'increment', s.seqincrement,
   'minimum', s.seqmin, 'maximum', s.seqmax, 'cache', s.seqcache, 'cycle', s.seqcycle,
   'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' ELSE 'permanent' END,
   'owned_by', (SELECT format('%s.%I', d.refobjid::regclass, a.attname) FROM pg_depend d JOIN pg_attribute a
@@ -119,18 +122,18 @@ SELECT r.identity, jsonb_build_object('type', s.seqtypid::regtype::text, 'start'
     WHERE d.classid = 1259 AND d.objid = r.oid AND d.refclassid = 1259 AND d.deptype IN ('a', 'i') LIMIT 1),
   'comment', obj_description(r.oid, 'pg_class'), {_acl("r.relacl", "s", "r.relowner")})
 FROM relations r JOIN pg_sequence s ON s.seqrelid = r.oid
-""",
+""",  # noqa: S608  # constants only
     "views": f"""
 SELECT r.identity, jsonb_build_object('definition', pg_get_viewdef(r.oid), 'options', to_jsonb(r.reloptions),
   'comment', obj_description(r.oid, 'pg_class'), {_acl("r.relacl", "r", "r.relowner")})
 FROM relations r WHERE r.relkind = 'v'
-""",
+""",  # noqa: S608  # constants only
     "materialised_views": f"""
 SELECT r.identity, jsonb_build_object('definition', pg_get_viewdef(r.oid), 'options', to_jsonb(r.reloptions),
   'populated', r.relispopulated, 'tablespace', t.spcname, 'comment', obj_description(r.oid, 'pg_class'),
   {_acl("r.relacl", "r", "r.relowner")})
 FROM relations r LEFT JOIN pg_tablespace t ON t.oid = r.reltablespace WHERE r.relkind = 'm'
-""",
+""",  # noqa: S608  # constants only
     "rules": """
 SELECT format('%s.%I', r.identity, w.rulename), jsonb_build_object('table', r.identity,
   'definition', pg_get_ruledef(w.oid), 'enabled', nullif(w.ev_enabled, 'O'))
@@ -154,11 +157,12 @@ SELECT format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_argume
   'definition', CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END,
   'returns', pg_get_function_result(p.oid),
   'aggregate', (SELECT to_jsonb(g) - 'aggfnoid' || jsonb_build_object('aggtranstype', format_type(g.aggtranstype, NULL),
-      'aggmtranstype', format_type(nullif(g.aggmtranstype, 0), NULL), 'aggsortop', nullif(g.aggsortop, 0)::regoperator::text)
+      'aggmtranstype', format_type(nullif(g.aggmtranstype, 0), NULL),
+      'aggsortop', nullif(g.aggsortop, 0)::regoperator::text)
     FROM pg_aggregate g WHERE g.aggfnoid = p.oid),
   'comment', obj_description(p.oid, 'pg_proc'), {_acl("p.proacl", "f", "p.proowner")})
 FROM pg_proc p JOIN ours n ON n.oid = p.pronamespace WHERE (1255, p.oid) NOT IN (SELECT classid, objid FROM members)
-""",
+""",  # noqa: S608  # constants only
     "types": f"""
 SELECT format('%I.%I', n.nspname, t.typname), jsonb_build_object(
   'kind', CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'c' THEN 'composite' WHEN 'r' THEN 'range' ELSE 'base' END,
@@ -172,7 +176,7 @@ FROM pg_type t JOIN ours n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.o
 WHERE t.typtype IN ('e', 'c', 'r', 'b') AND (t.typrelid = 0 OR c.relkind = 'c')
   AND NOT EXISTS (SELECT FROM pg_type element WHERE element.typarray = t.oid)
   AND (1247, t.oid) NOT IN (SELECT classid, objid FROM members)
-""",
+""",  # noqa: S608  # constants only
     "domains": f"""
 SELECT format('%I.%I', n.nspname, t.typname), jsonb_build_object('type', format_type(t.typbasetype, t.typtypmod),
   'not_null', nullif(t.typnotnull, false), 'default', pg_get_expr(t.typdefaultbin, 0),
@@ -181,7 +185,7 @@ SELECT format('%I.%I', n.nspname, t.typname), jsonb_build_object('type', format_
   'comment', obj_description(t.oid, 'pg_type'), {_acl("t.typacl", "T", "t.typowner")})
 FROM pg_type t JOIN ours n ON n.oid = t.typnamespace
 WHERE t.typtype = 'd' AND (1247, t.oid) NOT IN (SELECT classid, objid FROM members)
-""",
+""",  # noqa: S608  # constants only
     "collations": """
 SELECT format('%I.%I', n.nspname, c.collname), to_jsonb(c) - ARRAY['oid', 'collname', 'collnamespace', 'collowner',
   'collversion', 'collencoding'] || jsonb_build_object('owner', pg_get_userbyid(c.collowner))
@@ -235,11 +239,11 @@ SELECT format('%I', s.srvname), jsonb_build_object('wrapper', w.fdwname, 'type',
   {_acl("s.srvacl", "S", "s.srvowner")})
 FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw
 WHERE (1417, s.oid) NOT IN (SELECT classid, objid FROM members)
-""",
+""",  # noqa: S608  # constants only
     "languages": f"""
 SELECT format('%I', l.lanname), jsonb_build_object('trusted', l.lanpltrusted, {_acl("l.lanacl", "l", "l.lanowner")})
 FROM pg_language l WHERE l.oid >= 16384 AND (2612, l.oid) NOT IN (SELECT classid, objid FROM members)
-""",
+""",  # noqa: S608  # constants only
     "publications": """
 SELECT format('%I', p.pubname), jsonb_build_object('owner', pg_get_userbyid(p.pubowner), 'all_tables', p.puballtables,
   'insert', p.pubinsert, 'update', p.pubupdate, 'delete', p.pubdelete, 'truncate', p.pubtruncate,

@@ -85,14 +85,15 @@ def find_client_tools(server_version: int, folders: Sequence[str] = (), *, prefe
         oldest = min(tools.major for tools in fitting)
         return next(tools for tools in fitting if tools.major == oldest)
     versions = sorted({tools.major for tools in found})
+    needed = max(major, preferred_major)
     raise Refused(
-        f"No pg_dump and pg_restore of PostgreSQL {max(major, preferred_major)} or later were found on this host "
+        f"No pg_dump and pg_restore of PostgreSQL {needed} or later were found on this host "
         f"(found: {', '.join(map(str, versions)) or 'none'}); an older pg_dump refuses the server.",
         untouched="Nothing was touched.",
-        remedy=f"Install the client tools, on Debian 'apt-get install postgresql-client-{max(major, preferred_major)}', "
+        remedy=f"Install the client tools, on Debian 'apt-get install postgresql-client-{needed}', "
         "or name the folder that has them in rollback_client_path.",
         found=versions,
-        needed=max(major, preferred_major),
+        needed=needed,
     )
 
 
@@ -122,14 +123,17 @@ def choose_compression(tools: ClientTools, wanted: str, *, fastest: bool = False
 
 
 def connection_argument(database: str) -> str:
-    """Return C(pg_restore)'s argument for a database: nothing but its quoted name, since a bare name that holds an equals
-    sign would be read as connection parameters.
+    """Return C(pg_restore)'s argument for a database: its quoted name.
+
+    A bare name that holds an equals sign would be read as connection parameters.
     """
     quoted = database.replace("\\", "\\\\").replace("'", "\\'")
     return f"--dbname=dbname='{quoted}'"
 
 
-def tool_environment(server: Server, database: str | None = None, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+def tool_environment(
+    server: Server, database: str | None = None, settings: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return the whole environment of a tool: where to find programs, and how to connect; nothing of ours beyond that.
 
     Args:
@@ -171,7 +175,7 @@ class RunningTool:
         self._end = time.monotonic() + deadline
         self._deadline = deadline
         self._environment = dict(environment or _base_environment())
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
         self._process = subprocess.Popen(
             [tools.path(name), *arguments],
             stdin=subprocess.DEVNULL,
@@ -183,8 +187,9 @@ class RunningTool:
 
     @property
     def output(self) -> IO[bytes]:
-        """Return its standard output."""
-        assert self._process.stdout is not None  # only where it was asked for
+        """Return its standard output, which was asked for."""
+        if self._process.stdout is None:
+            raise ValueError(self.name)
         return self._process.stdout
 
     @property

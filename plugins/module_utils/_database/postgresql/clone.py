@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .relatives import Relative
 
 DROPPABLE = ("trial", "rehearsal")
+OF_A_COPY = ("trial", "restored")
+"""Purposes of copies that are made of a candidate or a rehearsal."""
 SETTLING_SECONDS = 2.0
 """How long sessions that have just been closed may take to disappear."""
 
@@ -104,7 +106,7 @@ def preview_clone(request: CloneRequest) -> CloneResult:
         relative = find_relative(cursor, server.database, target)
         if relative and not relative.is_half_made and _is_done(request, relative):
             return CloneResult(target, relative.size_bytes or 0, 0.0, changed=False)
-        if request.purpose == "trial":
+        if request.purpose in OF_A_COPY:
             check_made_by(cursor, server, request.source, request.run_id, ("candidate", "rehearsal"))
         read_properties(cursor, request.source)
     if request.purpose == "candidate":
@@ -170,7 +172,7 @@ def clone_of_run(server: Server, source: str, purpose: str, run_id: str) -> Clon
     Raises:
         Refused: the source is somebody else's database, or has sessions.
     """
-    if purpose == "trial":
+    if purpose in OF_A_COPY:
         with server.admin() as connection, connection.cursor() as cursor:
             check_made_by(cursor, server, source, run_id, ("candidate", "rehearsal"))
     target = derived_name(server.database, purpose, run_id)

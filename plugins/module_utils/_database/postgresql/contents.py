@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..._domain.catalogue import unquote
 from ..._domain.errors import Refused
-from ..._driver import psycopg2, sql
+from ..._driver import one_row, psycopg2, sql
 from .reading import reading
 
 if TYPE_CHECKING:
-    from psycopg2.extensions import connection as Connection, cursor as Cursor
+    from psycopg2.extensions import connection as Connection
+    from psycopg2.extensions import cursor as Cursor
 
     from .connection import Server
 
@@ -219,7 +220,7 @@ def _read_table(cursor: Cursor, table: Table, proof: str, method: str) -> dict[s
             "for a session that holds a lock on the table (pg_locks).",
             table=table.identity,
         ) from None
-    rows, contents = cursor.fetchone()
+    rows, contents = one_row(cursor)
     columns = [unquote(name) for name in table.columns] if proof == "contents" else None
     return {"rows": rows, "contents": contents, "counters": None, "columns": columns, "proof": proof}
 
@@ -288,13 +289,13 @@ def read_sequences(cursor: Cursor) -> dict[str, dict[str, Any]]:
 def read_large_objects(cursor: Cursor, *, with_contents: bool) -> dict[str, Any]:
     """Return the number of large objects and, where wanted, the sum of the hashes of their pieces."""
     cursor.execute("SELECT count(*) FROM pg_largeobject_metadata")
-    count = cursor.fetchone()[0]
+    count = one_row(cursor)[0]
     contents = None
     if with_contents:
         contents = "0"
         if count:
             cursor.execute(_LARGE_OBJECTS, {"size": _PIECE_BYTES})
-            contents = cursor.fetchone()[0]
+            contents = one_row(cursor)[0]
     return {"count": count, "contents": contents}
 
 
@@ -309,5 +310,5 @@ def read_materialised_views(cursor: Cursor) -> dict[str, dict[str, Any]]:
     for name, populated in cursor.fetchall():
         if populated:
             cursor.execute(f"SELECT count(*) FROM {name}")  # noqa: S608  # quoted by the server
-        views[name] = {"rows": cursor.fetchone()[0] if populated else None, "populated": populated}
+        views[name] = {"rows": one_row(cursor)[0] if populated else None, "populated": populated}
     return views

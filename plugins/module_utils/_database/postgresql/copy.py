@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..._domain.description import Description
 from ..._domain.errors import Failed, Refused
 from ..._domain.fingerprint import extension_differences, rows_total
+from ..._driver import one_row
 from .backup import dump_with_fingerprint
 from .backup_restore import check_restored
 from .client_tools import ClientTools, CompressionChoice, choose_compression, find_client_tools
@@ -97,7 +98,7 @@ def plan_copy(source: Server, target: Server, wanted: Wanted) -> CopyPlan:
     with target.admin() as connection, connection.cursor() as cursor:
         target_version = connection.server_version
         cursor.execute("SELECT system_identifier::text FROM pg_control_system()")
-        same_server = cursor.fetchone()[0] == identity.system_identifier
+        same_server = one_row(cursor)[0] == identity.system_identifier
     if same_server and wanted.name == source.database:
         raise _target_is_source(wanted.name)
     if target_version // 10000 < source_version // 10000:
@@ -109,7 +110,9 @@ def plan_copy(source: Server, target: Server, wanted: Wanted) -> CopyPlan:
         )
     tools = find_client_tools(source_version, wanted.client_path, preferred_major=target_version // 10000)
     present = _is_present(target, wanted, identity)
-    return CopyPlan(present, tools, choose_compression(tools, "auto", fastest=True), tuple(identity))
+    return CopyPlan(
+        present, tools, choose_compression(tools, "auto", fastest=True), (identity.system_identifier, identity.oid)
+    )
 
 
 def summary(result: CopyResult) -> dict[str, Any]:
@@ -222,14 +225,14 @@ def _complete(target: Server, wanted: Wanted, properties: Properties, descriptio
         cursor.execute("SELECT rolname FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')")
         mine = {name for (name,) in cursor.fetchall()}
         cursor.execute("SELECT current_user")
-        me = cursor.fetchone()[0]
+        me = one_row(cursor)[0]
     possible = _possible(properties, me if properties.owner not in mine else properties.owner, bool(problems))
     left_out = complete(target, wanted.name, possible, description, keep_public_out=True, skip_missing_roles=True)
     return [*problems, *left_out]
 
 
 def _possible(properties: Properties, owner: str, problems: bool) -> Properties:
-    """Leave out settings and privileges that the role may not give; who owns the copy need not be who owns the source."""
+    """Leave out settings and privileges that the role may not give; the copy's owner need not be the source's."""
     fields = {**properties.__dict__, "owner": owner}
     grants = [
         grant._replace(
@@ -246,4 +249,4 @@ def _possible(properties: Properties, owner: str, problems: bool) -> Properties:
 def _size(server: Server, name: str) -> int:
     with server.admin() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_database_size(%s)", [name])
-        return int(cursor.fetchone()[0])
+        return int(one_row(cursor)[0])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
 Counts = Dict[str, List[int]]
-"""By OID of the table, as text: rows inserted, updated and deleted since counting began; without tables at zero."""
+"""By OID of the table, as text: rows inserted, updated, deleted since counting began; none at zero."""
 
 _ANALYSED = (2619, 3429)
 """pg_statistic and pg_statistic_ext_data, which autovacuum writes; ``pg_toast_<oid>`` are theirs too."""
@@ -27,7 +27,8 @@ _ANALYSED = (2619, 3429)
 _COUNTS = """
 SELECT relid::text, format('%%I.%%I', schemaname, c.relname), n_tup_ins, n_tup_upd, n_tup_del
 FROM pg_stat_all_tables JOIN pg_class c ON c.oid = relid
-WHERE NOT relisshared AND n_tup_ins + n_tup_upd + n_tup_del > 0 AND NOT relid = ANY(%s::oid[]) AND NOT c.relname = ANY(%s)
+WHERE NOT relisshared AND n_tup_ins + n_tup_upd + n_tup_del > 0
+  AND NOT relid = ANY(%s::oid[]) AND NOT c.relname = ANY(%s)
 ORDER BY 2
 """
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._domain.catalogue import catalogue_hash
 from ..._domain.errors import Refused
+from ..._driver import one_row
 from .catalogue import read_catalogue
 from .contents import (
     Table,
@@ -26,7 +27,8 @@ from .reading import export_snapshot, reading
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from psycopg2.extensions import connection as Connection, cursor as Cursor
+    from psycopg2.extensions import connection as Connection
+    from psycopg2.extensions import cursor as Cursor
 
     from ..._domain.fingerprint import Fingerprint
     from .connection import Server
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 CONTENTS = ("contents", "counters", "counts", "none")
 
 
-def take_fingerprint(
+def take_fingerprint(  # noqa: PLR0913  # one keyword for each option of db_fingerprint
     server: Server,
     database: str | None = None,
     *,
@@ -64,12 +66,13 @@ def take_fingerprint(
     """
     with reading(server, database, snapshot) as connection, connection.cursor() as cursor:
         shared = snapshot or export_snapshot(connection)
-        wanted = {"method": method, "skip_columns": skip_columns or {}, "skip_tables": skip_tables}
-        found = list_tables(cursor, **wanted) if contents != "none" else Tables()
+        found = Tables()
+        if contents != "none":
+            found = list_tables(cursor, method=method, skip_columns=skip_columns or {}, skip_tables=skip_tables)
         since = counters_since(cursor)
         proofs = _proofs(found.tables, contents, budget_bytes, counted=since is not None)
         fingerprint = _head(connection, cursor, method, since)
-        fingerprint["tables"] = _read(server, fingerprint["database"], shared, proofs, cursor, method, jobs)
+        fingerprint["tables"] = _read(server, fingerprint["database"], shared, proofs, cursor, method=method, jobs=jobs)
         fingerprint["skipped"] = found.skipped
         fingerprint["sequences"] = read_sequences(cursor) if contents != "none" else {}
         fingerprint["large_objects"] = _large_objects(cursor, contents, budget_bytes, found.tables)
@@ -80,7 +83,7 @@ def take_fingerprint(
 
 def _head(connection: Connection, cursor: Cursor, method: str, since: str | None) -> Fingerprint:
     cursor.execute("SELECT current_database(), current_setting('server_version_num')::int")
-    name, version = cursor.fetchone()
+    name, version = one_row(cursor)
     catalogue = read_catalogue(connection)
     return {
         "database": name,
@@ -111,6 +114,7 @@ def _read(
     snapshot: str,
     proofs: list[tuple[Table, str]],
     cursor: Cursor,
+    *,
     method: str,
     jobs: int,
 ) -> dict[str, dict[str, Any]]:
@@ -141,7 +145,7 @@ def _large_objects(
     if contents == "none":
         return None
     cursor.execute("SELECT pg_relation_size('pg_catalog.pg_largeobject')")
-    size = cursor.fetchone()[0] + sum(table.bytes for table in tables)
+    size = one_row(cursor)[0] + sum(table.bytes for table in tables)
     return read_large_objects(
         cursor, with_contents=contents == "contents" and (budget_bytes is None or size <= budget_bytes)
     )

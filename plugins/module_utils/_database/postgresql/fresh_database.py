@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..._domain.catalogue import Catalogue, roles_in
 from ..._domain.description import Description, parse_description, render_description
 from ..._domain.errors import Failed, Refused
-from ..._driver import psycopg2, sql
+from ..._driver import one_row, psycopg2, sql
 from .client_tools import ClientTools, connection_argument, running, tool_environment
 from .properties import Properties, apply_properties, keep_out
 from .run_state import read_comment, write_comment
@@ -60,7 +60,7 @@ class Rights(NamedTuple):
 def read_locale(cursor: Cursor, database: str) -> dict[str, Any]:
     """Return how to create a database again that sorts and encodes like this one."""
     cursor.execute(_LOCALE, [database])
-    encoding, collate, ctype, row = cursor.fetchone()
+    encoding, collate, ctype, row = one_row(cursor)
     return {
         "encoding": encoding,
         "collate": collate,
@@ -105,7 +105,8 @@ def choose_rights(server: Server, catalogue: Catalogue) -> Rights:
         raise Refused(
             f"Row-level policies name roles that this server does not have: {', '.join(missing)}.",
             untouched="Nothing was restored.",
-            remedy="; ".join(f'CREATE ROLE "{name}" NOLOGIN' for name in missing) + ", as a superuser, then start again.",
+            remedy="; ".join(f'CREATE ROLE "{name}" NOLOGIN' for name in missing)
+            + ", as a superuser, then start again.",
             missing=missing,
         )
     strangers = sorted(name for name in roles["owner"] if not may_become.get(name))
@@ -159,7 +160,7 @@ def _create(server: Server, name: str, locale: Mapping[str, Any], tablespace: st
                 database=name,
             ) from None
         cursor.execute("SELECT oid::bigint FROM pg_database WHERE datname = %s", [name])
-        return int(cursor.fetchone()[0])
+        return int(one_row(cursor)[0])
 
 
 def _create_statement(name: str, locale: Mapping[str, Any], tablespace: str | None) -> Any:

@@ -267,7 +267,8 @@ def _grant_problems(cursor: Cursor, properties: Properties) -> list[str]:
 def _setting_problems(cursor: Cursor, settings: Iterable[Setting]) -> list[str]:
     names = sorted({setting.name for setting in settings})
     cursor.execute(
-        "SELECT wanted.name FROM unnest(%s::text[]) AS wanted(name) LEFT JOIN pg_settings s ON lower(s.name) = lower(wanted.name) "
+        "SELECT wanted.name FROM unnest(%s::text[]) AS wanted(name) "
+        "LEFT JOIN pg_settings s ON lower(s.name) = lower(wanted.name) "
         "WHERE coalesce(s.context, 'unknown') NOT IN ('user', 'backend') "
         "AND NOT has_parameter_privilege(wanted.name, 'SET')",
         [names],

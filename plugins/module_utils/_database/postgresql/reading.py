@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..._driver import psycopg2
+from ..._driver import one_row, psycopg2
 
 if TYPE_CHECKING:
-    from psycopg2.extensions import connection as Connection, cursor as Cursor
+    from psycopg2.extensions import connection as Connection
+    from psycopg2.extensions import cursor as Cursor
 
     from .connection import Server
 
@@ -68,7 +69,7 @@ def export_snapshot(connection: Connection) -> str:
     """Return the name of a session's snapshot, for other sessions and for pg_dump; valid while it stays open."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_catalog.pg_export_snapshot()")
-        return str(cursor.fetchone()[0])
+        return str(one_row(cursor)[0])
 
 
 def _pin(cursor: Cursor) -> None:

@@ -71,7 +71,7 @@ def swap_in(server: Server, run_id: str) -> Swapped:
         check_lease(cursor, server, description)
         if description is None:
             raise ValueError(run_id)  # check_step refuses that
-        _exchange(cursor, server.database, candidate, before)
+        exchange(cursor, server.database, candidate, before)
         current = replace(
             description,
             role="current",
@@ -104,7 +104,8 @@ def _close_candidate(server: Server, run_id: str, candidate: str) -> dict[str, A
     return counters
 
 
-def _exchange(cursor: Cursor, database: str, candidate: str, before: str) -> None:
+def exchange(cursor: Cursor, database: str, candidate: str, before: str) -> None:
+    """Let a copy take a database's name with its privileges and limits, and open it; both must be without sessions."""
     properties = read_properties(cursor, database)
     rename(cursor, database, before)
     rename(cursor, candidate, database)

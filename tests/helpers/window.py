@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._run import Run
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.plugins.module_utils._domain.description import Description
+    from tests.conftest import ModuleRunner
 
 RUN_ID = "20261123t081500a3f9"
 OTHER_RUN_ID = "20261123t091500b4e8"
@@ -41,9 +43,7 @@ class Window:
         run_id: the run's name.
     """
 
-    def __init__(
-        self, url: str, state_dir: Path, run_module: Callable[..., dict[str, Any]], run_id: str = RUN_ID
-    ) -> None:
+    def __init__(self, url: str, state_dir: Path, run_module: ModuleRunner, run_id: str = RUN_ID) -> None:
         self.server = Server(url)
         self.run = Run(state_dir, run_id)
         self._run_module = run_module
@@ -86,6 +86,10 @@ class Window:
         done = names.index(now.state) + 1 if now and now.state else 0
         for name in names[done : names.index(state) + 1]:
             steps[name]()
+
+    def start(self, name: str, **arguments: Any) -> subprocess.Popen[str]:
+        """Start a module for this run, for tests that kill it."""
+        return self._run_module.start(name, **{**self.arguments, **arguments})
 
     def name(self, purpose: str) -> str:
         """Return the name of a database that this run makes."""

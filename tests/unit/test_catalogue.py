@@ -1,0 +1,156 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The catalogue's change, and its canonical form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.catalogue import (
+    canonical,
+    canonical_catalogue,
+    canonical_expression,
+    catalogue_hash,
+    change_between,
+    columns_touched,
+    compare_changes,
+    describe,
+    is_empty,
+    loss,
+    roles_in,
+    split_identity,
+    without_rights,
+)
+
+BEFORE: dict[str, Any] = {
+    "tables": {"public.users": {"owner": "shop"}, "public.orders": {"owner": "shop"}},
+    "columns": {
+        "public.users.id": {"table": "public.users", "type": "integer"},
+        "public.users.name": {"table": "public.users", "type": "text"},
+        "public.orders.id": {"table": "public.orders", "type": "integer"},
+    },
+    "constraints": {"public.orders.orders_pkey": {"table": "public.orders", "definition": "PRIMARY KEY (id)"}},
+}
+AFTER: dict[str, Any] = {
+    "tables": {"public.users": {"owner": "other"}},
+    "columns": {"public.users.id": {"table": "public.users", "type": "bigint", "default": "(0)::bigint"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "CHECK (((status)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[])))",
+            "CHECK (((status)::text = ANY (ARRAY[('a'::character varying)::text, ('b'::character varying)::text])))",
+        ),
+        ("(n = ANY ((ARRAY[1, 2])::numeric[]))", "(n = ANY (ARRAY[(1)::numeric, (2)::numeric]))"),
+        ("('x'::timestamp(3) with time zone)", "'x'"),
+        ("(a)::double precision[]", "a"),
+        ('a::public."odd type"(3)', "a"),
+        ("( a  +  b )", "(a + b)"),
+        ("lower((email)::text)", "lower(email)"),
+        ("((a IS NULL))", "(a IS NULL)"),
+    ],
+)
+def test_expressions_that_say_the_same(one: str, other: str) -> None:
+    assert canonical_expression(one) == canonical_expression(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("((a + b) * c)", "(a + (b * c))"),
+        ("'a::text'", "'a'"),
+        ("' ( a ) '", "'(a)'"),
+        ("f(a)", "fa"),
+        ("(a = 1)", "(a = 2)"),
+        ('"A" > 1', "a > 1"),
+        ("a[1]", "a(1)"),
+        ("NOT (a OR b)", "NOT a OR b"),
+        ("x = ANY (ARRAY['a', 'b'])", "x = ANY (ARRAY['b', 'a'])"),
+    ],
+)
+def test_expressions_that_do_not_say_the_same(one: str, other: str) -> None:
+    assert canonical_expression(one) != canonical_expression(other)
+
+
+def test_change_and_canonical_change() -> None:
+    change = change_between(BEFORE, AFTER)
+    assert change["altered"]["columns"]["public.users.id"]["type"] == {"before": "integer", "after": "bigint"}
+    assert canonical(change) == {
+        "added": {},
+        "removed": {
+            "columns": ["public.orders.id", "public.users.name"],
+            "constraints": ["public.orders.orders_pkey"],
+            "tables": ["public.orders"],
+        },
+        "altered": {"columns": {"public.users.id": {"type": "bigint", "default": "0"}}},
+    }
+    assert is_empty(change_between(BEFORE, BEFORE))
+
+
+def test_alteration_that_only_prints_otherwise_is_none() -> None:
+    """ALTER TYPE makes PostgreSQL print the constraints of the table anew, on a database that never was restored."""
+    before = {"constraints": {"c": {"definition": "CHECK ((a = ANY ((ARRAY['x'::character varying])::text[])))"}}}
+    after = {"constraints": {"c": {"definition": "CHECK ((a = ANY (ARRAY[('x'::character varying)::text])))"}}}
+    change = change_between(before, after)
+    assert not is_empty(change)
+    assert is_empty(canonical(change))
+    assert canonical_catalogue(before) == canonical_catalogue(after)
+
+
+def test_body_of_a_function_is_compared_as_written() -> None:
+    before = {"functions": {"f()": {"definition": "SELECT (1)"}}}
+    after = {"functions": {"f()": {"definition": "SELECT 1"}}}
+    assert canonical(change_between(before, after))["altered"]
+
+
+def test_description_does_not_repeat_what_belongs_to_a_removed_table() -> None:
+    lines = describe(change_between(BEFORE, AFTER))
+    assert lines[:2] == ["table public.orders removed", "column public.users.name removed (text)"]
+    assert not any("orders_pkey" in line for line in lines)
+
+
+def test_loss_counts_each_table_once() -> None:
+    rows = {"public.users": 10, "public.orders": 5}
+    assert loss(change_between(BEFORE, AFTER), rows) == {
+        "tables": ["public.orders"],
+        "columns": ["public.users.name"],
+        "rows": 15,
+    }
+
+
+def test_columns_touched() -> None:
+    assert columns_touched(change_between(BEFORE, AFTER)) == {"public.orders": ["id"], "public.users": ["id", "name"]}
+
+
+def test_changes_that_differ_are_named() -> None:
+    found = canonical(change_between(BEFORE, AFTER))
+    assert compare_changes(found, found) == []
+    expected = {**found, "removed": {"tables": ["public.gone"]}}
+    lines = compare_changes(expected, found)
+    assert "expected and missing: table public.gone removed" in lines
+    assert "not expected: table public.orders removed" in lines
+
+
+def test_rights() -> None:
+    catalogue = {
+        "tables": {"t": {"owner": "shop", "acl": ["PUBLIC=SELECT", "a=b=SELECT"], "kind": "table"}},
+        "policies": {"t.p": {"roles": ["PUBLIC", "reader"]}},
+        "default_privileges": {"shop": {"owner": "shop", "acl": ["x=SELECT"]}},
+    }
+    assert roles_in(catalogue) == {"owner": {"shop"}, "acl": {"a=b", "x"}, "roles": {"reader"}}
+    assert without_rights(catalogue) == {"tables": {"t": {"kind": "table"}}, "policies": {"t.p": {}}}
+
+
+def test_hash_depends_on_content_not_on_order() -> None:
+    assert catalogue_hash({"a": {}, "b": {}}) == catalogue_hash({"b": {}, "a": {}})
+    assert catalogue_hash({"a": {"x": {"y": 1}}}) != catalogue_hash({"a": {"x": {"y": 2}}})
+
+
+def test_identity_with_dots_in_quotes() -> None:
+    assert split_identity('public."a.""b".c') == ('public."a.""b"', "c")

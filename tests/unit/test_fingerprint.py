@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Comparing what databases hold."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.fingerprint import (
+    compare,
+    compare_restored,
+    extension_differences,
+    fingerprint_hash,
+    proof_of,
+    rows_total,
+    weakest,
+)
+
+
+def table(rows: int | None = 3, contents: str | None = "77", **more: Any) -> dict[str, Any]:
+    return {"rows": rows, "contents": contents, "columns": ["a"], "counters": None, "proof": "contents", **more}
+
+
+def fingerprint(**more: Any) -> dict[str, Any]:
+    return {
+        "catalogue": {"tables": {"public.t": {"owner": "shop"}}},
+        "catalogue_hash": "0",
+        "method": "record",
+        "counters_since": "now",
+        "tables": {"public.t": table()},
+        "sequences": {"public.s": {"last_value": 5, "is_called": True}},
+        "large_objects": {"count": 1, "contents": "5"},
+        "materialised_views": {"public.m": {"rows": 2, "populated": True}},
+        **more,
+    }
+
+
+COUNTED = {"inserted": 1, "updated": 0, "deleted": 0, "file": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("tables", "public.t", "rows"), 2, "Table public.t has 2 rows, it had 3."),
+        (("tables", "public.t", "contents"), "78", "The contents of table public.t changed (3 rows, as before)."),
+        (("tables", "public.t", "columns"), ["a", "b"], "prove nothing"),
+        (("method",), "text", "prove nothing"),
+        (("tables",), {}, "Table public.t is missing in the later one."),
+        (("sequences", "public.s", "last_value"), 4, "Sequence public.s stands at 4, it stood at 5."),
+        (("sequences", "public.s", "is_called"), False, "5 (not yet used)"),
+        (("large_objects", "count"), 2, "There are 2 large objects, there were 1."),
+        (("large_objects", "contents"), "6", "contents of large objects changed"),
+        (("materialised_views", "public.m", "rows"), 3, "has 3 rows, it had 2."),
+    ],
+)
+def test_each_difference_is_named(path: tuple[str, ...], value: Any, said: str) -> None:
+    before, after = fingerprint(), copy.deepcopy(fingerprint())
+    part: Any = after
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    differences = compare(before, after)
+    assert len(differences) == 1
+    assert said in differences[0]
+
+
+def test_equal() -> None:
+    assert compare(fingerprint(), fingerprint()) == []
+
+
+def test_what_the_change_explains_is_no_difference() -> None:
+    before = fingerprint()
+    after = fingerprint(catalogue={}, tables={})
+    assert compare(before, after) == []
+
+
+def test_counters() -> None:
+    def counted(**more: Any) -> dict[str, Any]:
+        held = table(None, None, proof="counters", counters={**COUNTED, **more})
+        return fingerprint(tables={"public.t": held})
+
+    assert compare(counted(), counted()) == []
+    assert "1 updated" in compare(counted(), counted(updated=1))[0]
+    assert "as a whole" in compare(counted(), counted(file=2))[0]
+    assert "prove nothing" in compare(counted(), {**counted(), "counters_since": "later"})[0]
+    assert proof_of(counted()) == "counters"
+
+
+def test_restored_copy() -> None:
+    original = fingerprint(method="text")
+    restored = {**fingerprint(method="text"), "materialised_views": {}}
+    assert compare_restored(original, restored) == []
+    restored["catalogue"] = {"tables": {"public.t": {"owner": "other"}}}
+    assert len(compare_restored(original, restored)) == 1
+    assert compare_restored(original, restored, rights=False) == []
+
+
+@pytest.mark.parametrize(("position", "good"), [(4, False), (5, True), (7, True), (9, True), (10, False)])
+def test_sequence_moved_while_it_was_dumped(position: int, good: bool) -> None:
+    original = fingerprint(method="text")
+    restored = fingerprint(method="text", sequences={"public.s": {"last_value": position, "is_called": True}})
+    until = {"public.s": {"last_value": 9, "is_called": True}}
+    assert (compare_restored(original, restored, sequences_until=until) == []) is good
+
+
+def test_extension_versions_are_said_but_no_difference_across_servers() -> None:
+    original = fingerprint(method="text", catalogue={"extensions": {"x": {"version": "1.0"}}})
+    copied = fingerprint(method="text", catalogue={"extensions": {"x": {"version": "1.1"}}})
+    assert compare_restored(original, copied, across_servers=True) == []
+    assert len(compare_restored(original, copied)) == 1
+    assert "1.0" in extension_differences(original, copied)[0]
+
+
+def test_proofs_and_sums() -> None:
+    assert weakest([]) == "contents"
+    assert weakest(["contents", "counts", "counters"]) == "counts"
+    assert rows_total(fingerprint(tables={"a": table(2), "b": table(None)})) == 2
+    assert fingerprint_hash(fingerprint()) == fingerprint_hash(copy.deepcopy(fingerprint()))
+    assert fingerprint_hash(fingerprint()) != fingerprint_hash(fingerprint(tables={}))

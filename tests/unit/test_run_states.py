@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.description import Description
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.run_states import (
+    BEFORE_SWAP,
+    REQUIRED_BEFORE_CLOSING,
+    STATES,
+    STEPS,
+    check_gate_passed,
+    check_step,
+)
+
+RUN_ID, OTHER = "20261123t081500a3f9", "20261123t091500b4e8"
+
+
+def described(state: str) -> Description | None:
+    return Description(RUN_ID, "original", state) if state else None
+
+
+@pytest.mark.parametrize("state", ["", *STATES])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_is_only_taken_from_the_states_that_allow_it(step: str, state: str) -> None:
+    if state in STEPS[step].allowed_from:
+        assert check_step(step, RUN_ID, "shop", described(state)) == STEPS[step].leads_to
+        return
+    with pytest.raises(Refused, match="only allowed in") as refusal:
+        check_step(step, RUN_ID, "shop", described(state))
+    assert "changed nothing" in refusal.value.untouched
+    assert "rollback.yml" in refusal.value.remedy
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("step", STEPS)
+def test_another_runs_database_is_never_stepped_on(step: str, state: str) -> None:
+    with pytest.raises(Refused, match=f"Run {RUN_ID} is under way on shop"):
+        check_step(step, OTHER, "shop", described(state))
+
+
+def test_the_steps_lead_from_closing_to_the_end() -> None:
+    state = ""
+    for step in ("close", "clone", "begin_migration", "end_migration", "verify", "swap", "finish"):
+        state = check_step(step, RUN_ID, "shop", described(state))
+    assert state == ""
+
+
+def test_the_original_is_only_away_after_the_swap() -> None:
+    assert set(STATES) - set(BEFORE_SWAP) == {"swapped"}
+
+
+def test_the_gate_lets_a_run_pass_that_did_everything() -> None:
+    check_gate_passed(RUN_ID, {*REQUIRED_BEFORE_CLOSING, "rehearse"})
+
+
+@pytest.mark.parametrize("missing", REQUIRED_BEFORE_CLOSING)
+def test_the_gate_names_what_is_missing(missing: str) -> None:
+    with pytest.raises(Refused, match=missing.replace("_", " ")):
+        check_gate_passed(RUN_ID, set(REQUIRED_BEFORE_CLOSING) - {missing})
