@@ -61,8 +61,8 @@ def end(run: Run, failure: Mapping[str, Any] | None) -> tuple[dict[str, Any], bo
 
     Args:
         run: the run.
-        failure: the task that failed outside of the collection's modules (phase, message, remedy), or None. It is
-            only recorded where the journal holds no failure of its own.
+        failure: the task that failed without a record of its own (phase, action, message, and what a module returned
+            under C(error)), or None. It is only recorded where the journal holds no failure of its own.
 
     Returns:
         The content of run.json, and whether anything was written that was not there before.
@@ -70,7 +70,8 @@ def end(run: Run, failure: Mapping[str, Any] | None) -> tuple[dict[str, Any], bo
     events = run.events()
     if failure and all(event["outcome"] == "ok" for event in events):
         phase = failure.get("phase") or events[-1]["phase"]
-        error = {"kind": "failed", "untouched": "", "remedy": "", **failure}
+        told = {name: value for name, value in failure.items() if name != "error"}
+        error = {"kind": "failed", "untouched": "", "remedy": "", **told, **(failure.get("error") or {})}
         run.record(phase, str(failure.get("action") or "a task failed"), outcome=error["kind"], data={"error": error})
         events = run.events()
     summary = summarise(events)

@@ -41,6 +41,12 @@ options:
     type: str
     required: true
     choices: [candidate, original, restored]
+  keep_hours:
+    description:
+      - For O(state=candidate). For how many hours the original is to be kept. It says so in its comment; nothing is
+        dropped by itself.
+    type: float
+    default: 24.0
   accept_loss:
     description:
       - For O(state=original) after the swap. Swap back although rows were written, or although the run has ended.
@@ -136,6 +142,7 @@ def main() -> None:
         {
             "state": {"type": "str", "required": True, "choices": ["candidate", "original", "restored"]},
             "accept_loss": {"type": "bool", "default": False},
+            "keep_hours": {"type": "float", "default": 24.0},
         },
         required_one_of=[("run_id",)],
     )
@@ -148,7 +155,7 @@ def _swap(module: AnsibleModule) -> dict[str, Any]:
     with module_step(module, "swap the candidate in") as journal_data:
         result = preview_swap(server, module.params["run_id"])
         if not module.check_mode:
-            result = swap_in(server, module.params["run_id"])
+            result = swap_in(server, module.params["run_id"], module.params["keep_hours"])
         journal_data.update(result._asdict())
     return {**result._asdict(), "opened": True}
 

@@ -74,7 +74,7 @@ def writers(database: Database) -> Iterator[list[list[int]]]:
                     n += 1
                     cursor.execute("INSERT INTO items (writer, n) VALUES (%s, %s)", [writer, n])
                     acknowledged[writer].append(n)
-            stop.wait(0.01)
+            stop.wait(0.05)
 
     threads = [threading.Thread(target=write, args=[writer]) for writer in range(WRITERS)]
     for thread in threads:

@@ -202,13 +202,20 @@ def _parse(url: str, variable: str) -> dict[str, str]:
             remedy="Write it as postgresql://user:password@host:5432/database.",
         )
     try:
-        return dict(psycopg2.extensions.parse_dsn(url))
+        parameters = dict(psycopg2.extensions.parse_dsn(url))
     except psycopg2.ProgrammingError as error:
-        raise Refused(
-            f"{variable} cannot be read: {_without_url(str(error), url)}",
-            untouched="Nothing was touched.",
-            remedy="Percent-encode special characters in user and password: @ is %40, : is %3A, / is %2F, % is %25.",
-        ) from None
+        raise _unreadable(variable, _without_url(str(error), url)) from None
+    if "@" in parameters.get("host", "")[1:]:  # what libpq takes for the host begins inside the password
+        raise _unreadable(variable, "there is an @ before the host that is not percent-encoded")
+    return parameters
+
+
+def _unreadable(variable: str, reason: str) -> Refused:
+    return Refused(
+        f"{variable} cannot be read: {reason}.",
+        untouched="Nothing was touched.",
+        remedy="Percent-encode special characters in user and password: @ is %40, : is %3A, / is %2F, % is %25.",
+    )
 
 
 def _without_url(message: str, url: str) -> str:

@@ -70,6 +70,7 @@ def read_information(
         information = _read(server, public, question or Question())
     except Refused as refusal:
         if not _leads_to_pooler(server):
+            refusal.untouched = refusal.untouched or "Nothing was touched."
             raise
         raise Refused(
             f"The URL of {server.database} leads to a connection pooler: {refusal.message}",

@@ -53,8 +53,13 @@ def preview_swap(server: Server, run_id: str) -> Swapped:
     return Swapped(before, 0.0, changed=True)
 
 
-def swap_in(server: Server, run_id: str) -> Swapped:
+def swap_in(server: Server, run_id: str, keep_hours: float = 24.0) -> Swapped:
     """Put the run's verified candidate in production's place and open it, in one transaction.
+
+    Args:
+        server: the server, with the public name of the database.
+        run_id: the run.
+        keep_hours: for how long what was there is to be kept; nothing is dropped here, it is written into its comment.
 
     Raises:
         Refused: the run is not in the state that allows it, or its candidate is missing; nothing was changed.
@@ -81,7 +86,8 @@ def swap_in(server: Server, run_id: str) -> Swapped:
             data={**description.data, "before": before, "counters": counters},
         )
         write_comment(cursor, server.database, render_description(current))
-        write_comment(cursor, before, render_description(_before(description, server.database)))
+        keep_until = lease_end(cursor, int(keep_hours * 3600))
+        write_comment(cursor, before, render_description(_before(description, server.database, keep_until)))
     return Swapped(before, round(time.monotonic() - start, 3), changed=True)
 
 
@@ -115,11 +121,12 @@ def exchange(cursor: Cursor, database: str, candidate: str, before: str) -> None
     admit(cursor, database, True)
 
 
-def _before(description: Description, database: str) -> Description:
+def _before(description: Description, database: str, keep_until: str) -> Description:
     return Description(
         run_id=description.run_id,
         role="before",
         original_comment=description.original_comment,
-        note=f"{database} as it was before rollback {description.run_id}, closed and unaltered. It can be dropped when "
-        "nobody wants to go back any more.",
+        note=f"{database} as it was before rollback {description.run_id}, closed and unaltered. To be kept until "
+        f"{keep_until}; then drop it when nobody wants to go back any more.",
+        data={"keep_until": keep_until},
     )
