@@ -17,6 +17,10 @@ try:
 except ImportError:
     psycopg2 = sql = None  # type: ignore[assignment]  # sanity's import test runs without it; see require_psycopg2
 
+__all__ = ["DATABASE_ERROR", "one_row", "psycopg2", "require_psycopg2", "sql"]
+
+DATABASE_ERROR: type[Exception] = psycopg2.Error if psycopg2 else LookupError
+
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 

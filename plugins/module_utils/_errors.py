@@ -9,12 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._domain.errors import Failed, RollbackError
-from ._driver import psycopg2
+from ._driver import DATABASE_ERROR
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
-
-DATABASE_ERRORS: tuple[type[Exception], ...] = (psycopg2.Error,) if psycopg2 else ()
 
 
 def run_module(module: AnsibleModule, function: Callable[[], Mapping[str, Any]]) -> None:
@@ -23,7 +21,7 @@ def run_module(module: AnsibleModule, function: Callable[[], Mapping[str, Any]])
         result = function()
     except RollbackError as error:
         module.fail_json(msg=error.text(), error=error.as_dict())
-    except psycopg2.Error if psycopg2 else () as error:
+    except DATABASE_ERROR as error:
         unexpected = Failed(
             f"PostgreSQL said: {str(error).strip()}",
             remedy="Nothing in this step is tried again by itself. Read the message, then the journal of the run.",

@@ -8,11 +8,11 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._domain.errors import Refused, RollbackError
 from ._domain.journal import next_event, read_journal, render_event
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
     from ._domain.journal import Event
+
+Result = TypeVar("Result")
 
 
 def utc_now() -> str:
@@ -138,46 +140,55 @@ class Run:
         """
         at, start = utc_now(), time.monotonic()
         data: dict[str, Any] = {}
-        outcome, failure = "ok", {}
+        error: BaseException | None = None
         try:
             yield data
-        except RollbackError as error:
-            outcome, failure = error.kind, {"error": error.as_dict()}
-            raise
-        except BaseException as error:
-            outcome, failure = "failed", {"error": {"kind": "failed", "message": str(error).strip(), "remedy": ""}}
+        except BaseException as raised:
+            error = raised
             raise
         finally:
-            changed = bool(data.pop("changed", True))
-            seconds = round(time.monotonic() - start, 3)
-            self.record(
-                phase, action, at=at, seconds=seconds, outcome=outcome, changed=changed, data={**data, **failure}
-            )
+            self.record(phase, action, **_event(at, start, data, error))
 
 
-@contextmanager
-def recorded_if_possible(module: AnsibleModule, action: str) -> Iterator[dict[str, Any]]:
+def _event(at: str, start: float, data: dict[str, Any], error: BaseException | None) -> dict[str, Any]:
+    """Return what the journal says of a step that has ended, well or with an error."""
+    changed = bool(data.pop("changed", True))
+    outcome, failure = "ok", {}
+    if isinstance(error, RollbackError):
+        outcome, failure = error.kind, {"error": error.as_dict()}
+    elif error is not None:
+        outcome, failure = "failed", {"error": {"kind": "failed", "message": str(error).strip(), "remedy": ""}}
+    seconds = round(time.monotonic() - start, 3)
+    return {"at": at, "seconds": seconds, "outcome": outcome, "changed": changed, "data": {**data, **failure}}
+
+
+def do_and_record_if_possible(module: AnsibleModule, action: str, work: Callable[[dict[str, Any]], Result]) -> Result:
     """Do a step that may not depend on its own record, like the emergency restore, and warn where that failed.
 
     Args:
-        module: as for `module_step`.
-        action: what is done.
+        module: a module whose arguments include `_argspec.RUN`, with a run.
+        action: what is done, as for `module_step`.
+        work: does it; it gets the dictionary that `Run.step` yields.
+
+    Returns:
+        What C(work) returned.
     """
-    over, failure = False, None
+    at, start = utc_now(), time.monotonic()
+    data: dict[str, Any] = {}
     try:
-        with module_step(module, action) as data:
-            try:
-                yield data
-                over = True
-            except Exception as error:
-                failure = error
-                raise
+        result = work(data)
+    except Exception as error:
+        _record_or_warn(module, action, _event(at, start, data, error))
+        raise
+    _record_or_warn(module, action, _event(at, start, data, None))
+    return result
+
+
+def _record_or_warn(module: AnsibleModule, action: str, event: dict[str, Any]) -> None:
+    try:
+        Run(module.params["state_dir"], module.params["run_id"]).record(module.params["phase"], action, **event)
     except (RollbackError, OSError) as error:
-        if error is failure or not (over or failure):
-            raise
         module.warn(f"What was done could not be recorded in the journal of run {module.params['run_id']}: {error}")
-        if failure:
-            raise failure from None
 
 
 @contextmanager

@@ -32,6 +32,8 @@ attributes:
   idempotent:
     support: full
 options:
+  run_id:
+    required: true
   state:
     description:
       - V(closed) closes the database for the run, V(open) ends the run after its swap.
@@ -48,70 +50,8 @@ options:
     description:
       - How the keeper turns maintenance mode off after it has opened the original. Without it, the keeper leaves
         maintenance mode as it is.
-      - The same options as those of M(balcon.rollback.maintenance_mode).
+      - The options of M(balcon.rollback.maintenance_mode), but for O(balcon.rollback.maintenance_mode#module:state).
     type: dict
-    suboptions:
-      provider:
-        description: What switches maintenance mode.
-        type: str
-        required: true
-        choices: [file, command, http]
-      file:
-        description: For O(maintenance.provider=file).
-        type: dict
-        suboptions:
-          path:
-            description: The file whose presence means maintenance.
-            type: path
-            required: true
-          content:
-            description: What is written into it.
-            type: str
-      command:
-        description: For O(maintenance.provider=command).
-        type: dict
-        suboptions:
-          "on":
-            description: The command that turns it on, as a list of arguments.
-            type: list
-            elements: str
-          "off":
-            description: The command that turns it off, as a list of arguments.
-            type: list
-            elements: str
-            required: true
-          status:
-            description: The command that tells the state, as a list of arguments.
-            type: list
-            elements: str
-          environment:
-            description: Environment variables of the commands.
-            type: dict
-          chdir:
-            description: The folder in which the commands run.
-            type: path
-      http:
-        description: For O(maintenance.provider=http).
-        type: dict
-        suboptions:
-          url:
-            description: The address of both requests.
-            type: str
-          "on":
-            description: The request that turns it on, with C(method), C(body) and optionally a C(url) of its own.
-            type: dict
-          "off":
-            description: The request that turns it off, with C(method), C(body) and optionally a C(url) of its own.
-            type: dict
-          headers:
-            description: Headers of both requests.
-            type: dict
-      probe:
-        description: Not used here. Accepted so that the same dictionary serves both modules.
-        type: dict
-      deadline:
-        description: Not used here, in seconds. Accepted so that the same dictionary serves both modules.
-        type: float
 seealso:
   - module: balcon.rollback.db_clone
   - module: balcon.rollback.db_swap
@@ -185,54 +125,28 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.sessions import who
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, module_step
+from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import show_plain_values
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
-
-COMMAND = {"type": "list", "elements": "str"}
-
-MAINTENANCE = {
-    "provider": {"type": "str", "required": True, "choices": ["file", "command", "http"]},
-    "file": {"type": "dict", "options": {"path": {"type": "path", "required": True}, "content": {"type": "str"}}},
-    "command": {
-        "type": "dict",
-        "options": {
-            "on": COMMAND,
-            "off": {**COMMAND, "required": True},
-            "status": COMMAND,
-            "environment": {"type": "dict", "no_log": True},
-            "chdir": {"type": "path"},
-        },
-    },
-    "http": {
-        "type": "dict",
-        "options": {
-            "url": {"type": "str"},
-            "on": {"type": "dict"},
-            "off": {"type": "dict"},
-            "headers": {"type": "dict", "no_log": True},
-        },
-    },
-    "probe": {"type": "dict", "no_log": False},
-    "deadline": {"type": "float"},
-}
 
 
 def main() -> None:
     spec = ArgumentSpec(
         {
+            "run_id": {"type": "str", "required": True},
             "state": {"type": "str", "required": True, "choices": ["closed", "open"]},
             "lease_seconds": {"type": "int", "default": 120},
-            "maintenance": {"type": "dict", "options": MAINTENANCE},
+            "maintenance": {"type": "dict", "no_log": True},
         },
-        required_one_of=[("run_id",)],
     )
-    module = spec.merge(DATABASE, RUN).create_module()
+    module = ArgumentSpec().merge(DATABASE, RUN, spec).create_module()
     run_module(module, lambda: (_close if module.params["state"] == "closed" else _open)(module))
 
 
 def _close(module: AnsibleModule) -> dict[str, Any]:
     start = time.monotonic()
+    show_plain_values(module, module.params["maintenance"])
     server = Server(module.params["database_url"], module.params["admin_url"])
     run = Run(module.params["state_dir"], module.params["run_id"])
     with module_step(module, "close the database") as journal_data:

@@ -31,6 +31,8 @@ attributes:
   idempotent:
     support: full
 options:
+  run_id:
+    required: true
   state:
     description:
       - V(present) makes the copy, V(absent) drops it, sessions included.
@@ -136,6 +138,7 @@ if TYPE_CHECKING:
 def main() -> None:
     spec = ArgumentSpec(
         {
+            "run_id": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "purpose": {"type": "str", "required": True, "choices": ["candidate", "trial", "rehearsal", "restored"]},
             "source": {"type": "str"},
@@ -143,9 +146,8 @@ def main() -> None:
             "contents": {"type": "dict", "default": {}},
             "save_as": {"type": "str"},
         },
-        required_one_of=[("run_id",)],
     )
-    module = spec.merge(DATABASE, RUN).create_module()
+    module = ArgumentSpec().merge(DATABASE, RUN, spec).create_module()
     run_module(module, lambda: (_make if module.params["state"] == "present" else _drop)(module))
 
 

@@ -33,6 +33,8 @@ attributes:
   idempotent:
     support: full
 options:
+  run_id:
+    required: true
   state:
     description:
       - V(candidate) swaps the candidate in, V(original) restores the original.
@@ -126,12 +128,13 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     replace_with_fresh_copy,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore import (
+    Restored,
     preview_restore,
     restore_original,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.swap import preview_swap, swap_in
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
-from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, module_step, recorded_if_possible
+from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, do_and_record_if_possible, module_step
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -140,13 +143,13 @@ if TYPE_CHECKING:
 def main() -> None:
     spec = ArgumentSpec(
         {
+            "run_id": {"type": "str", "required": True},
             "state": {"type": "str", "required": True, "choices": ["candidate", "original", "restored"]},
             "accept_loss": {"type": "bool", "default": False},
             "keep_hours": {"type": "float", "default": 24.0},
         },
-        required_one_of=[("run_id",)],
     )
-    module = spec.merge(DATABASE, RUN).create_module()
+    module = ArgumentSpec().merge(DATABASE, RUN, spec).create_module()
     run_module(module, lambda: WORK[module.params["state"]](module))
 
 
@@ -165,12 +168,18 @@ def _restore(module: AnsibleModule) -> dict[str, Any]:
     run_id, accept_loss = module.params["run_id"], module.params["accept_loss"]
     result = preview_restore(server, run_id, accept_loss=accept_loss)
     if not module.check_mode:
-        with recorded_if_possible(module, "restore the original") as journal_data:
-            result = restore_original(server, run_id, accept_loss=accept_loss)
-            journal_data.update(result._asdict())
-            if result.changed:
-                journal_data.update(restored=True, restore_seconds=result.seconds)
+        result = do_and_record_if_possible(
+            module, "restore the original", lambda journal_data: _restore_now(server, run_id, accept_loss, journal_data)
+        )
     return result._asdict()
+
+
+def _restore_now(server: Server, run_id: str, accept_loss: bool, journal_data: dict[str, Any]) -> Restored:
+    result = restore_original(server, run_id, accept_loss=accept_loss)
+    journal_data.update(result._asdict())
+    if result.changed:
+        journal_data.update(restored=True, restore_seconds=result.seconds)
+    return result
 
 
 def _replace(module: AnsibleModule) -> dict[str, Any]:

@@ -188,12 +188,19 @@ def test_a_killed_copy_leaves_nothing(window: Window, database: Database) -> Non
     assert window.module("db_clone", purpose="candidate")["changed"]
 
 
-def test_a_copy_in_progress_does_not_hold_up_the_restore(window: Window, database: Database) -> None:
-    database.execute("INSERT INTO items SELECT n, repeat('y', 1000) FROM generate_series(1, 150000) AS n")
+def test_a_copy_in_progress_is_ended_by_the_restore(window: Window, database: Database) -> None:
+    """The template is locked while it is copied: nobody could get in before the end of the copy."""
+    connection = psycopg2.connect(database.url)
+    connection.tpc_begin("makes the copy wait")
+    connection.cursor().execute("CREATE TABLE waits()")
+    connection.tpc_prepare()
+    connection.close()
     window.advance_to("closed")
     process = window.start("db_clone", purpose="candidate")
     wait_until(lambda: process.poll() is not None or is_copying(database), "it copies")
     assert window.module("db_swap", state="original")["restored_from"] == "before_swap"
-    process.communicate()
+    output, _errors = process.communicate()
+    assert "could not be copied" in output
+    assert "closed the connection" in output or "terminating connection" in output
     assert window.is_open()
     assert window.name("candidate") not in database.relatives()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ def file_copy(shop: Any) -> str:
 
 
 @pytest.fixture
-def restored_copy(shop: Any, tmp_path: Path) -> Iterator[str]:
+def restored_copy(shop: Any, tmp_path: Path) -> str:
     """A copy of the shop by dump and restore."""
     name = f"{shop.name}__restored"
     shop.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)), url=shop.admin_url)
@@ -218,7 +217,7 @@ def test_expected_change_passes_and_another_fails(
     }
     expected = {"added": {}, "removed": {"columns": ["public.users.price"]}, "altered": {}}
     assert not run_module("db_fingerprint", expect_change=expected, **options)["failed"]
-    nothing = {"added": {}, "removed": {}, "altered": {}}
+    nothing: dict[str, Any] = {"added": {}, "removed": {}, "altered": {}}
     result = run_module("db_fingerprint", expect_change=nothing, **options)
     assert result["failed"]
     assert "not expected: column public.users.price removed" in result["msg"]

@@ -51,7 +51,7 @@ class Pooler(socketserver.BaseRequestHandler):
         with socket.create_connection(self.address) as server:
             buffer = b""
             while True:
-                readable, _, _ = select.select([self.request, server], [], [])
+                readable = select.select([self.request, server], [], [])[0]
                 if self.request in readable:
                     data = self.request.recv(65536)
                     if not data:

@@ -202,7 +202,7 @@ def test_every_flipped_bit_is_found(backup: Path, tmp_path: Path) -> None:
     generator = random.Random(2026)  # noqa: S311
     files = [file.relative_to(backup) for file in backup.rglob("*") if file.is_file() and file.stat().st_size]
     read_backup(backup)
-    for _ in range(FLIPS):
+    for _again in range(FLIPS):
         name, bit = generator.choice(files), generator.randrange(8)
 
         def flip(copy: Path, name: Path = name, bit: int = bit) -> None:

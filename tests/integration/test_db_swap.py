@@ -63,7 +63,7 @@ def properties_of(window: Window) -> Properties:
 @contextmanager
 def writers(database: Database) -> Iterator[list[list[int]]]:
     """Write all the time, also while the database is closed, and yield what was acknowledged, by writer."""
-    acknowledged: list[list[int]] = [[] for _ in range(WRITERS)]
+    acknowledged: list[list[int]] = [[] for _again in range(WRITERS)]
     stop = threading.Event()
 
     def write(writer: int) -> None:
@@ -220,7 +220,7 @@ def test_what_was_written_after_the_swap_is_never_lost(window: Window, database:
     migrate(window, database)
     swap_in(window.server, window.run.run_id)
     database.execute("INSERT INTO items VALUES (-2, 1), (-2, 2)")
-    for _ in range(2):
+    for _again in range(2):
         with pytest.raises(Failed) as failure:
             restore_original(window.server, window.run.run_id)
         assert "public.items (2 rows)" in failure.value.message

@@ -117,6 +117,16 @@ def test_requests(run_module: Any) -> None:
     assert run_module("maintenance_mode", state="on", **blind)["failed"]
 
 
+def test_nobody_there_does_not_mean_off(run_module: Any) -> None:
+    with web_server(reply("fine")) as gone:
+        pass
+    with web_server(reply("fine")) as server:
+        options = {"provider": "http", "http": {"url": server.url}, **with_probe(gone.url)}
+        result = run_module("maintenance_mode", state="off", **options)
+    assert result["failed"]
+    assert [method for method, *_rest in server.requests] == ["DELETE"]
+
+
 def test_missing_folder(run_module: Any, tmp_path: Path) -> None:
     file = {"path": str(tmp_path / "missing" / "flag")}
     assert "cannot be written" in run_module("maintenance_mode", state="on", provider="file", file=file)["msg"]

@@ -25,7 +25,9 @@ def rehearsal(run_module: Any, database: Any, tmp_path: Path) -> dict[str, Any]:
     source = f"{database.name}_source"
     database.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(source)), url=database.admin_url)
     database.execute("CREATE TABLE users (id int PRIMARY KEY, email text)", url=database.url_of(source))
-    database.execute("INSERT INTO users VALUES (1, 'a@example.test'), (2, 'b@example.test')", url=database.url_of(source))
+    database.execute(
+        "INSERT INTO users VALUES (1, 'a@example.test'), (2, 'b@example.test')", url=database.url_of(source)
+    )
     started = run_module(
         "run_journal",
         state="started",
@@ -48,7 +50,9 @@ def copy(run_module: Any, rehearsal: dict[str, Any], **more: Any) -> dict[str, A
     return result
 
 
-def test_the_pristine_copy_takes_the_place_of_staging(run_module: Any, database: Any, rehearsal: dict[str, Any]) -> None:
+def test_the_pristine_copy_takes_the_place_of_staging(
+    run_module: Any, database: Any, rehearsal: dict[str, Any]
+) -> None:
     copied = copy(run_module, rehearsal)
     assert not copied["failed"], copied
     arguments = {key: value for key, value in rehearsal.items() if key not in ("source_url", "client_path")}
@@ -103,16 +107,16 @@ def test_only_a_rehearsal_may_replace(run_module: Any, database: Any, rehearsal:
     assert "only a rehearsal replaces" in refused["msg"]
 
 
-def test_masking_is_run_on_the_copy(
-    run_module: Any, database: Any, rehearsal: dict[str, Any], tmp_path: Path
-) -> None:
+def test_masking_is_run_on_the_copy(run_module: Any, database: Any, rehearsal: dict[str, Any], tmp_path: Path) -> None:
     masking = tmp_path / "masking.sql"
     masking.write_text("UPDATE users SET email = 'user' || id || '@invalid'; -- 100% of them\n")
     copied = copy(run_module, rehearsal, masking_sql=str(masking))
     assert not copied["failed"], copied
     emails = database.execute("SELECT email FROM users ORDER BY id", url=database.url_of(copied["name"]))
     assert emails == [("user1@invalid",), ("user2@invalid",)]
-    assert database.execute("SELECT email FROM users WHERE id = 1", url=rehearsal["source_url"]) == [("a@example.test",)]
+    assert database.execute("SELECT email FROM users WHERE id = 1", url=rehearsal["source_url"]) == [
+        ("a@example.test",)
+    ]
 
 
 def test_a_copy_that_could_not_be_masked_is_dropped(

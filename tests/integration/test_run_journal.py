@@ -60,7 +60,7 @@ def test_a_failure_of_another_task_is_recorded_once(
 ) -> None:
     run_id = run_module("run_journal", state="started", **request_of_a_run)["run_id"]
     failure = {"action": "Close | the answer is the name", "message": "The rollback was not confirmed."}
-    for _ in range(2):
+    for _again in range(2):
         finished = run_module("run_journal", state="finished", state_dir=str(state_dir), run_id=run_id, failure=failure)
     assert finished["run"]["error"]["message"] == "The rollback was not confirmed."
     assert finished["run"]["outcome"] == "aborted"

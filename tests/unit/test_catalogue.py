@@ -138,7 +138,7 @@ def test_changes_that_differ_are_named() -> None:
 
 
 def test_rights() -> None:
-    catalogue = {
+    catalogue: dict[str, dict[str, dict[str, Any]]] = {
         "tables": {"t": {"owner": "shop", "acl": ["PUBLIC=SELECT", "a=b=SELECT"], "kind": "table"}},
         "policies": {"t.p": {"roles": ["PUBLIC", "reader"]}},
         "default_privileges": {"shop": {"owner": "shop", "acl": ["x=SELECT"]}},

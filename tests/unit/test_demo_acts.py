@@ -194,7 +194,7 @@ def test_writes_are_unique_and_every_fifth_changes_a_row() -> None:
     planned = planned_writes("sql", iter([None] * 10))
     inserts = [(reference, values) for reference, values in planned if "title" in values]
 
-    assert len({reference for reference, _ in inserts}) == len(inserts) == 8
+    assert len({reference for reference, _at in inserts}) == len(inserts) == 8
 
 
 def test_an_update_changes_a_row_of_the_same_writer() -> None:

@@ -85,7 +85,7 @@ def test_settle_without_a_rollback_changes_nothing(platform: Platform) -> None:
 
 
 def test_below_the_oldest_release_there_is_none(platform: Platform) -> None:
-    for _ in range(2):
+    for _again in range(2):
         platform.deploy("older")
         platform.settle()
 

@@ -124,5 +124,6 @@ def test_the_window_is_predicted_and_held_to_the_maximum() -> None:
 
 @pytest.mark.parametrize("field", ["plan_id", "server_major", "catalogue_hash", "database_oid", "system_identifier"])
 def test_every_field_of_the_request_counts(field: str) -> None:
+    changed: dict[str, Any] = {field: 0}
     with pytest.raises(Refused):
-        check_evidence(evidence(), replace(REQUEST, **{field: 0}), NOW, 24)
+        check_evidence(evidence(), replace(REQUEST, **changed), NOW, 24)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import abc
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,25 +12,13 @@ from typing import Any
 from .._domain.errors import Failed, Refused
 from .._domain.probe import Endpoint, make_endpoint, unhealthy_reason
 from .._probe import ask, probe_until
+from .command import CommandProvider
+from .file import FileProvider
+from .http import HttpProvider
+from .interface import Provider
 
 DEFAULT_DEADLINE_SECONDS = 10.0
 _PROBE_TIMEOUT_SECONDS = 5.0
-
-
-class Provider(abc.ABC):
-    """A way to tell users, or the application, that maintenance is under way."""
-
-    @abc.abstractmethod
-    def turn_on(self) -> None:
-        """Turn maintenance mode on; doing it twice is harmless."""
-
-    @abc.abstractmethod
-    def turn_off(self) -> None:
-        """Turn maintenance mode off; doing it twice is harmless."""
-
-    def is_on(self) -> bool | None:
-        """Tell whether it is on; None where this provider cannot tell."""
-        return None
 
 
 def provider(spec: Mapping[str, Any]) -> Provider:
@@ -43,12 +30,10 @@ def provider(spec: Mapping[str, Any]) -> Provider:
     Raises:
         Refused: there is no such provider, or its options are missing.
     """
-    from . import command, file, http
-
     kinds: dict[str, Callable[[Mapping[str, Any]], Provider]] = {
-        "file": file.FileProvider,
-        "command": command.CommandProvider,
-        "http": http.HttpProvider,
+        "file": FileProvider,
+        "command": CommandProvider,
+        "http": HttpProvider,
     }
     name = spec.get("provider")
     if name not in kinds or not spec.get(name):
@@ -84,7 +69,10 @@ def present_state(spec: Mapping[str, Any]) -> bool | None:
     endpoint = endpoint_of(spec)
     if endpoint is None:
         return word
-    seen = not unhealthy_reason(endpoint, ask(endpoint, _PROBE_TIMEOUT_SECONDS))
+    answer = ask(endpoint, _PROBE_TIMEOUT_SECONDS)
+    if answer.status is None:  # nobody there does not mean off
+        return None
+    seen = not unhealthy_reason(endpoint, answer)
     return seen if word is None or word == seen else None
 
 

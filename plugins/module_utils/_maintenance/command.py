@@ -11,7 +11,7 @@ from typing import Any
 from .._domain.errors import Failed
 from .._domain.secrets import environment_secrets
 from .._process import Finished, account_home, base_environment, check_finished, run_switch
-from . import Provider
+from .interface import Provider
 
 TIMEOUT_SECONDS = 60.0
 _ON, _OFF = 0, 1

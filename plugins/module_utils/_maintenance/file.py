@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._domain.errors import Failed
-from . import Provider
+from .interface import Provider
 
 
 class FileProvider(Provider):

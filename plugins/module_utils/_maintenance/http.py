@@ -11,7 +11,7 @@ from typing import Any
 from .._domain.errors import Failed
 from .._domain.probe import without_credentials
 from .._probe import request
-from . import Provider
+from .interface import Provider
 
 TIMEOUT_SECONDS = 30.0
 _GOOD = range(200, 300)

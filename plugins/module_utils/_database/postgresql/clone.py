@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..._domain.description import Description, render_description
-from ..._domain.errors import Refused
+from ..._domain.errors import Failed, Refused
 from ..._domain.names import derived_name, parse_derived_name
 from ..._domain.run_states import check_step
 from ..._driver import one_row, psycopg2, sql
@@ -155,7 +155,7 @@ def clone_database(server: Server, source: str, target: str, *, description: Des
 
     Raises:
         Refused: the source has sessions; the message names them.
-        psycopg2.Error: the server could not make the copy; nothing is left of it.
+        Failed: the server could not make the copy; nothing is left of it.
     """
     present = _present(server, target, description.run_id, description.role)
     if present:
@@ -285,12 +285,7 @@ def _copy(connection: Connection, source: str, target: str, description: Descrip
     start = time.monotonic()
     with connection.cursor() as cursor:
         properties = read_properties(cursor, source)
-        # WAL_LOG, the default, leaves orphans and a server that cannot write when the disk is full (facts, 2).
-        cursor.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY OWNER {} ALLOW_CONNECTIONS false").format(
-                *map(sql.Identifier, (target, source, properties.owner))
-            )
-        )
+        _create(cursor, source, target, properties.owner)
         try:
             _hand_over(connection, cursor, target, properties, description)
         except psycopg2.Error:
@@ -300,6 +295,20 @@ def _copy(connection: Connection, source: str, target: str, description: Descrip
         seconds = round(time.monotonic() - start, 3)
         cursor.execute("SELECT pg_database_size(%s)", [target])
         return CloneResult(target, one_row(cursor)[0], seconds, changed=True)
+
+
+def _create(cursor: Cursor, source: str, target: str, owner: str) -> None:
+    # WAL_LOG, the default, leaves orphans and a server that cannot write when the disk is full (facts, 2).
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY OWNER {} ALLOW_CONNECTIONS false")
+    try:
+        cursor.execute(statement.format(*map(sql.Identifier, (target, source, owner))))
+    except psycopg2.Error as error:
+        raise Failed(
+            f"{source} could not be copied to {target}: {str(error).strip()}",
+            untouched=f"{source} was not altered, and the server has removed what there was of the copy.",
+            remedy="A lost connection means that the copy was ended: by the restore of the run (see its journal), by a "
+            "person, or with the server (see its log). Remove the cause, then start the whole run again.",
+        ) from error
 
 
 def _hand_over(

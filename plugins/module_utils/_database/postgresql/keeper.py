@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.5
 START_SECONDS = 20.0
-GIVE_UP_SECONDS = 3600.0
+GIVE_UP_SECONDS = 600.0
 """How long a keeper that cannot reach the server goes on trying after the lease."""
 
 READY = b"ready"

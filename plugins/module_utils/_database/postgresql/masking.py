@@ -49,5 +49,5 @@ def mask(server: Server, database: str, statements: str) -> None:
         raise Failed(
             f"The masking SQL failed on {database}: {str(error).strip()}",
             untouched="Production was not touched.",
-            remedy="Correct the file that rollback_masking names. The copy still holds production's data: it is dropped.",
+            remedy="Correct the file that rollback_masking names. The copy is dropped.",
         ) from error
