@@ -99,6 +99,7 @@ class Trial:
             outcome = self._application(home, watching)
             watching.wait_until_gone()
             self.session_seen = watching.saw_session()
+        self._check_session()
         applied = self.tool.state()
         problems = state_differences(applied, self.params["expect_applied"], [])
         if problems:
@@ -111,6 +112,16 @@ class Trial:
                 applied=applied,
             )
         return tests, outcome, applied
+
+    def _check_session(self) -> None:
+        if self.params["start"] and not self.session_seen:
+            raise Failed(
+                f"The application was started for {self.clone}, and no session of it was seen there: it proved "
+                "nothing, and may have used another database.",
+                untouched="The swap was not made.",
+                remedy=f"Let it take its database from {self.tool.engine.url_variable} alone: look for a .env file or "
+                "a configuration that comes first.",
+            )
 
     def _test(self, test: Mapping[str, Any], home: str, watching: Witness) -> dict[str, Any]:
         finished = run_program(

@@ -9,9 +9,11 @@ import hashlib
 import json
 import secrets
 import shutil
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from psycopg2 import sql
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.description import (
     Description,
@@ -19,7 +21,6 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.descriptio
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.names import derived_name, new_run_id
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run
-from psycopg2 import sql
 
 if TYPE_CHECKING:
     from conftest import Database  # type: ignore[import-not-found]  # pytest's own
@@ -42,7 +43,8 @@ const url = mischief === 'stray' ? process.env.STRAY_URL : process.env.DATABASE_
 async function main() {
   if (mischief === 'nothing') return;
   if (mischief?.startsWith('print')) console.log(process.env.DATABASE_URL, encodeURIComponent(process.env.DATABASE_URL),
-    JSON.stringify(process.env), Buffer.from('x' + process.env.DATABASE_URL).toString('base64'), process.env.JWT_SECRET);
+    JSON.stringify(process.env), Buffer.from('x' + process.env.DATABASE_URL).toString('base64'),
+    process.env.JWT_SECRET);
   const client = new Client({ connectionString: url });
   await client.connect();
   const { rows } = await client.query('SELECT name FROM migrations_meta ORDER BY name');
@@ -61,7 +63,8 @@ async function main() {
   }
   await client.end();
   if (mischief === 'linger') {
-    const hold = `const { Client } = require('pg'); const c = new Client({ connectionString: process.env.DATABASE_URL });
+    const hold = `const { Client } = require('pg');
+      const c = new Client({ connectionString: process.env.DATABASE_URL });
       c.connect().then(() => { require('fs').writeFileSync(process.env.LINGER_FILE, String(process.pid)); });
       setInterval(() => {}, 1000);`;
     spawn(process.execPath, ['-e', hold], { detached: true, stdio: 'ignore', cwd: __dirname }).unref();
@@ -161,7 +164,7 @@ class RunOfTest:
     def __init__(self, folder: Path, database: Database) -> None:
         folder.mkdir(mode=0o700)
         self.database = database
-        self.id = new_run_id(datetime.now(timezone.utc), secrets.token_hex(2))
+        self.id = new_run_id(datetime.now(UTC), secrets.token_hex(2))
         self.run = Run(folder, self.id)
         self.run.create()
 

@@ -90,6 +90,17 @@ def test_well(scene: Scene) -> None:
         assert scene.nothing_is_left()
 
 
+def test_application_that_uses_another_database(scene: Scene) -> None:
+    server = (
+        "require('http').createServer((q, a) => a.end('{\"ok\": true}')).listen(Number(process.env.PORT), '127.0.0.1');"
+    )
+    (scene.project.folder / "app.js").write_text(server)
+    endpoints = [{"name": "deep", "url": "http://127.0.0.1:{port}/", "json": {"ok": True}}]
+    result = scene.attempt(endpoints=endpoints, tests=[])
+    assert "no session of it was seen there" in result["msg"]
+    assert scene.nothing_is_left()
+
+
 def test_test_that_fails(scene: Scene) -> None:
     result = scene.attempt(tests=[{"name": "smoke", "command": ["node", "test.js", "missing"]}])
     assert 'relation "missing" does not exist' in result["msg"]
