@@ -110,9 +110,14 @@ seconds:
   sample: 1.05
 fingerprint:
   description: The fingerprint of the copy, of the same shape as that of M(balcon.rollback.db_fingerprint).
-  returned: when O(fingerprint=true), not in check mode
+  returned: when O(fingerprint=true) without O(save_as), not in check mode
   type: dict
   sample: {"tables": {"public.users": {"rows": 1000}}}
+path:
+  description: Where the fingerprint was written.
+  returned: when O(fingerprint=true) with O(save_as), not in check mode
+  type: str
+  sample: /var/lib/balcon-rollback/runs/20261123t081500a3f9/candidate_before.json
 """
 
 from typing import TYPE_CHECKING, Any
