@@ -64,9 +64,15 @@ class Stage:
 
     Args:
         folder: ``.demo``; it need not exist.
+        releases: of the backend, newest first; the newest one runs.
+        projects: how many rows production gets.
+        ignore_maintenance: whether the API is told to, as an application without such a switch would.
     """
 
     folder: Path
+    releases: tuple[str, ...] = RELEASES
+    projects: int = PROJECTS
+    ignore_maintenance: bool = True
 
     @property
     def platform(self) -> Platform:
@@ -168,7 +174,7 @@ class Stage:
 
     def make_releases(self) -> None:
         """Make the checkouts of the three releases."""
-        for release in RELEASES:
+        for release in self.releases:
             self.run_tool("release", ["node", "scripts/make-release.mjs", release, str(self._release(release))])
 
     def fill_databases(self) -> None:
@@ -185,14 +191,14 @@ class Stage:
             "PORT": str(port),
             "HOST": "127.0.0.1",
             "MIGRATE_ON_START": "true",  # as the backend that this one is modelled on
-            "IGNORE_MAINTENANCE": "true",
+            "IGNORE_MAINTENANCE": str(self.ignore_maintenance).lower(),
             "MAINTENANCE_FILE": str(self.folder / "platform" / "maintenance"),
         }
         command = [_program("node"), "--import", "tsx", "src/server.ts"]
         log = self.logs / "api.log"
         self.platform.install(
             {"command": command, "environment": environment, "log": str(log)},
-            [self._release(release) for release in RELEASES],
+            [self._release(release) for release in self.releases],
         )
         self.platform.deploy("newer")
         _wait_for_health(f"http://127.0.0.1:{port}/api/health/deep", log)
@@ -234,8 +240,8 @@ class Stage:
         return self.folder / "releases" / version
 
     def _fill_database(self, kind: str) -> None:
-        checkout, environment = self._release(RELEASES[0]), self.tool_environment(kind)
-        rows = (USERS, PROJECTS) if kind == "production" else (20, 200)
+        checkout, environment = self._release(self.releases[0]), self.tool_environment(kind)
+        rows = (USERS, self.projects) if kind == "production" else (20, 200)
         seed = ["--users", str(rows[0]), "--projects", str(rows[1])]
         self.run_tool(f"fill-{kind}", ["npm", "run", "--silent", "migrate"], checkout, environment)
         self.run_tool(f"fill-{kind}", ["npm", "run", "--silent", "seed", "--", *seed], checkout, environment)

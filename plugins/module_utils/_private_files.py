@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._domain.errors import Refused
-from ._run import Run, check_private_folder
+from ._run import Run, check_private_folder, write_private_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,13 +54,7 @@ def _refused(name: str, reason: str) -> Refused:
 
 def save_json(path: Path, content: object) -> None:
     """Write a file with mode 0600, whole or not at all, and bring it to the disk."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(content, file, ensure_ascii=False, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(path)
+    write_private_file(path, json.dumps(content, ensure_ascii=False, sort_keys=True))
 
 
 def load_json(value: Any, what: str) -> dict[str, Any]:

@@ -69,7 +69,8 @@ def end(run: Run, failure: Mapping[str, Any] | None) -> tuple[dict[str, Any], bo
     """
     events = run.events()
     if failure and all(event["outcome"] == "ok" for event in events):
-        phase = failure.get("phase") or events[-1]["phase"]
+        forward = [event["phase"] for event in events if event["phase"] != "restore"]
+        phase = failure.get("phase") or forward[-1]
         told = {name: value for name, value in failure.items() if name != "error"}
         error = {"kind": "failed", "untouched": "", "remedy": "", **told, **(failure.get("error") or {})}
         run.record(phase, str(failure.get("action") or "a task failed"), outcome=error["kind"], data={"error": error})

@@ -56,8 +56,24 @@ def _escaped(texts: Iterable[str]) -> set[str]:
         forms |= {quote(text, safe="", errors="replace"), quote(text, errors="replace")}
         forms |= {quote_plus(text, errors="replace"), json.dumps(text)[1:-1]}
         forms |= {json.dumps(text, ensure_ascii=False)[1:-1]}
+        forms |= _escaped_by_javascript(text)
         forms |= {text.replace("\\", "\\\\").replace("'", "\\'"), text.replace("'", "'\\''")}
     return forms | {form.replace("/", "\\/") for form in forms}
+
+
+def _escaped_by_javascript(text: str) -> set[str]:
+    """Escape as encodeURIComponent and URLSearchParams do, which keep other characters than Python, and node's inspect.
+
+    Sources: ECMAScript 2024, 19.2.6.4; WHATWG URL, 5.2; node's C(util.inspect) takes backticks where a text holds both
+    kinds of quotes.
+    """
+    backslashes = text.replace("\\", "\\\\")
+    return {
+        quote(text, safe="!'()*~", errors="replace"),
+        quote_plus(text, safe="*", errors="replace").replace("~", "%7E"),
+        backslashes,
+        backslashes.replace("`", "\\`"),
+    }
 
 
 def url_secrets(url: str) -> list[str]:

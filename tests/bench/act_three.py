@@ -1,0 +1,185 @@
+# Copyright (c) 2026, balcon.rollback contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The window of the demo's third act, taken apart, and the restore of its fourth as its writers saw it.
+
+The stage is the demo's own, with its two writers. Of the window that ``run.json`` names, three parts are not ours: the
+application's own commands (the migration tool, the tests, the trial's and the release's start until it answers), and
+the two file copies (candidate, throwaway clone). The rest is: our modules' own work, and what lies between two steps,
+which is Ansible's way from one module to the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from acts import LONG_TITLE, REHEARSED, REHEARSED_AGAIN, RESTORED, ROLLED_BACK, Act, Demo
+from demo import set_stage
+from stage import PROJECTS, Stage
+from writers import Writers
+
+from tests.bench.figures import BenchError, event_begin, event_end, medians, say, table
+
+WINDOW = "the window of act 3"
+COMMANDS = "- the application's own commands"
+COPIES = "- the file copies"
+OURS = "= ours"
+OWN = "of it our modules' own work"
+BETWEEN = "of it between the steps"
+RESTORE = "act 4: failed step to the sql writer's next write"
+
+SWITCHES = ("stop the newer release", "start the older release")
+"""Actions that are the application's as a whole: a command, and waiting for what it does."""
+
+Event = Mapping[str, Any]
+
+
+def measure_window(folder: Path, repeat: int) -> dict[str, Any]:
+    """Play the third act, with the rehearsal that it takes, and then the fourth, a number of times.
+
+    Args:
+        folder: for the stage; removed at the end but for its logs.
+        repeat: how often.
+
+    Returns:
+        ``projects``, and ``samples`` and ``medians`` in seconds: the figures, and of each step its own work and the
+        way to it.
+    """
+    say(f"\nThe window of act 3: {PROJECTS:,} projects, two writers")
+    folder.mkdir(mode=0o700)
+    stage = Stage(folder)
+    writers = Writers(folder)
+    demo = Demo(stage, writers)
+    samples: dict[str, list[float]] = {}
+    try:
+        with _told_apart(stage):
+            set_stage(stage)
+            writers.start()
+            writers.wait_for(lambda _write: True)
+        for name, seconds in _play(demo, repeat):
+            samples.setdefault(name, []).append(round(seconds, 3))
+    finally:
+        writers.stop()
+        stage.clear()
+    return {"projects": PROJECTS, "samples": samples, "medians": medians(samples)}
+
+
+@contextlib.contextmanager
+def _told_apart(stage: Stage) -> Iterator[None]:
+    """Keep what the demo says in a file beside the stage."""
+    with (
+        stage.folder.with_suffix(".log").open("a", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        yield
+
+
+def _play(demo: Demo, repeat: int) -> Iterator[tuple[str, float]]:
+    for number in range(repeat):
+        if number:
+            _deploy_again(demo)
+        _act(demo, REHEARSED)
+        events = _act(demo, ROLLED_BACK)
+        taken = list(take_apart(events))
+        say(f"  act 3, {number + 1} of {repeat}: {taken[0][1]:.1f} s, ours {dict(taken)[OURS]:.1f} s")
+        yield from taken
+    demo.stage.platform.settle()
+    _act(demo, REHEARSED_AGAIN)
+    with _told_apart(demo.stage):
+        demo.writers.ask("sql", LONG_TITLE)
+        demo.writers.wait_for(lambda write: write.values.get("title") == LONG_TITLE, ("sql",))
+    for number in range(repeat):
+        seconds = _restored_after(demo, _act(demo, RESTORED))
+        say(f"  act 4, {number + 1} of {repeat}: {seconds:.2f} s")
+        yield RESTORE, seconds
+
+
+def _act(demo: Demo, act: Act) -> Sequence[Event]:
+    """Play an act; return the journal of its run."""
+    variables = {**act.variables, "demo_folder": str(demo.stage.folder)}
+    with _told_apart(demo.stage):
+        demo.play(replace(act, variables=variables))
+    played = demo.played[-1]
+    if played.run.outcome != act.outcome or played.run.folder is None:
+        output = demo.stage.folder.with_suffix(".log").read_text(encoding="utf-8")
+        raise BenchError(f"act {act.number} came out as {played.run.outcome}, not {act.outcome}:\n{output[-3000:]}")
+    journal = (played.run.folder / "journal.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in journal.split("\n")[:-1]]
+
+
+def _deploy_again(demo: Demo) -> None:
+    """Put the newer release back, which applies its migration when it starts; wait until the writers are heard."""
+    with _told_apart(demo.stage):
+        demo.stage.platform.deploy("newer")
+        now = time.monotonic()
+        demo.writers.wait_for(lambda write: write.clock > now and "priority" in write.values, ("api",))
+
+
+def _restored_after(demo: Demo, events: Sequence[Event]) -> float:
+    """Return the seconds from the end of the step that failed to the next write straight to PostgreSQL."""
+    failed = next(event_end(event) for event in events if event["outcome"] == "failed")
+    clock = failed - time.time() + time.monotonic()
+    return min(w.clock for w in demo.writers.writes("sql") if w.acknowledged and w.clock > clock) - clock
+
+
+def take_apart(events: Sequence[Event]) -> Iterator[tuple[str, float]]:
+    """Yield the figures of a window, the whole first, then of each step its own work and the way to it."""
+    begin = next(place for place, event in enumerate(events) if event["data"].get("closed"))
+    end = next(place for place, event in enumerate(events) if event["data"].get("reopened"))
+    inside = events[begin : end + 1]
+    total = event_end(inside[-1]) - event_begin(inside[0])
+    commands, copies = sum(map(_commands, inside)), sum(map(_copy, inside))
+    own = sum(map(_own, inside))
+    ours = total - commands - copies
+    yield from (
+        (WINDOW, total),
+        (COMMANDS, commands),
+        (COPIES, copies),
+        (OURS, ours),
+        (OWN, own),
+        (BETWEEN, ours - own),
+    )
+    ways = [0.0, *(event_begin(after) - event_end(before) for before, after in pairwise(inside))]
+    for event, way in zip(inside, ways, strict=True):
+        yield f"{event['action']}: own work", _own(event)
+        yield f"{event['action']}: way to it", way
+
+
+def _commands(event: Event) -> float:
+    return float(event["seconds"] if event["action"] in SWITCHES else event["data"].get("command_seconds", 0.0))
+
+
+def _copy(event: Event) -> float:
+    data = event["data"]
+    return float(data["seconds"] if event["phase"] == "candidate" else data.get("clone_seconds", 0.0))
+
+
+def _own(event: Event) -> float:
+    return float(event["seconds"]) - _commands(event) - _copy(event)
+
+
+def window_lines(figures: dict[str, Any]) -> list[str]:
+    """Return the tables of the window: its parts, and each step of what is ours."""
+    known: dict[str, float] = figures["medians"]
+    whole = known[WINDOW]
+    parts = [["", "seconds", "of the window"]]
+    parts += [
+        [name, f"{known[name]:.2f}", f"{known[name] / whole:.0%}"]
+        for name in (WINDOW, COMMANDS, COPIES, OURS, OWN, BETWEEN)
+    ]
+    steps = [["step", "own work", "way to it"]]
+    for name, seconds in known.items():
+        step, _, kind = name.rpartition(": ")
+        if kind == "own work":
+            steps.append([step, f"{seconds:.2f}", f"{known[f'{step}: way to it']:.2f}"])
+    lines = table(f"Act 3 of the demo, {figures['projects']:,} projects (PostgreSQL 16)", parts)
+    lines += table("What is ours, step by step", steps)
+    return [*lines, "", f"  {RESTORE}: {known[RESTORE]:.2f}"]

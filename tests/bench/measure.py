@@ -1,0 +1,118 @@
+# Copyright (c) 2026, balcon.rollback contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole bench: what it needs, where it keeps things, what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from embedded_postgresql import VERSIONS, ClusterError
+from stage import StageError
+from writers import WriterSilent
+
+from tests.bench.act_three import measure_window, window_lines
+from tests.bench.emergency import measure_restores, restore_lines
+from tests.bench.figures import BenchError, say
+
+GIGABYTE = 1024**3
+BASE_BYTES = 3 * GIGABYTE
+"""Two servers' write-ahead logs, the demo's databases, logs."""
+
+COPIES = 3
+"""Of the largest database at once: itself, the dump, and the database that the dump is restored into."""
+
+
+def measure(project: Path, arguments: list[str]) -> int:
+    """Measure what the command line asks for; return the exit code."""
+    asked = _asked(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _folder(max(asked.sizes)) as folder:
+            figures = _figures(asked, project, folder)
+    except (BenchError, ClusterError, StageError, WriterSilent, psycopg2.Error, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        say("\nInterrupted: everything that was started has ended, and its folder is removed.")
+        return 130
+    _conclude(figures, project / ".cache" / "bench" / "bench.json")
+    return 0
+
+
+def _asked(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure the emergency restore and the window.")
+    parser.add_argument("--sizes", type=_sizes, default=[20, 1000], help="databases to restore, in MB: 20,1000")
+    parser.add_argument("--repeat", type=int, default=3, help="how often each figure is taken: 3")
+    parser.add_argument("--postgresql", type=int, default=16, choices=sorted(VERSIONS), help="for the restores: 16")
+    parser.add_argument("--only", choices=["restore", "window"], help="one of the two tables")
+    asked = parser.parse_args(arguments)
+    if asked.repeat < 1:
+        parser.error("--repeat takes a number from 1")
+    return asked
+
+
+def _sizes(text: str) -> list[int]:
+    sizes = sorted({int(size) for size in text.split(",")})
+    if sizes[0] < 20:
+        raise argparse.ArgumentTypeError("an empty database has 8 MB already: sizes from 20 MB")
+    return sizes
+
+
+@contextlib.contextmanager
+def _folder(largest: int) -> Iterator[Path]:
+    """Give a folder that is removed at the end, after a word about the room that it takes."""
+    place = Path(tempfile.gettempdir())
+    needed, free = COPIES * largest * 1024**2 + BASE_BYTES, shutil.disk_usage(place).free
+    say(f"Needs {needed / GIGABYTE:.1f} GB under {place}, where {free / GIGABYTE:.1f} GB are free; removed at the end.")
+    if free < needed:
+        raise BenchError("There is not enough room. Set TMPDIR to a folder with more, or take smaller --sizes.")
+    folder = Path(tempfile.mkdtemp(prefix="balcon-rollback-bench-"))
+    folder.chmod(0o755)  # as root, the servers are run by another account
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _figures(asked: argparse.Namespace, project: Path, folder: Path) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processors": os.cpu_count(),
+        "python": platform.python_version(),
+        "repeat": asked.repeat,
+        "load_before": os.getloadavg(),
+    }
+    if asked.only != "restore":
+        figures["window"] = measure_window(folder / "stage", asked.repeat)
+    if asked.only != "window":
+        figures["restore"] = measure_restores(project, folder, asked.postgresql, asked.sizes, asked.repeat)
+    return {**figures, "load_after": os.getloadavg()}
+
+
+def _conclude(figures: dict[str, Any], file: Path) -> None:
+    loads = " and ".join(f"{figures[name][0]:.1f}" for name in ("load_before", "load_after"))
+    say(
+        f"\nMedians of {figures['repeat']}, in seconds. {figures['processors']} processors, load {loads} before and"
+        " after: what others did meanwhile is in the figures."
+    )
+    lines = window_lines(figures["window"]) if "window" in figures else []
+    lines += restore_lines(figures["restore"]) if "restore" in figures else []
+    for line in lines:
+        say(line)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    say(f"\nAll figures: {file}")

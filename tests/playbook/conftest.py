@@ -1,0 +1,54 @@
+# Copyright (c) 2026, balcon.rollback contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One scene for all tests of a file (under pytest-xdist the tests of a file share a worker)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stage import KINDS
+
+from ansible_collections.balcon.rollback.tests.playbook.scene import FOLDERS, Scene
+
+
+@pytest.fixture(scope="session")
+def scene() -> Iterator[Scene]:
+    """Two running servers with the shop's databases."""
+    _remove_what_killed_runs_left()
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
+    scene = Scene(folder)
+    try:
+        scene.set()
+        yield scene
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    for kind in KINDS:
+        Scene(folder).cluster(kind).destroy()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_what_killed_runs_left() -> None:
+    """A test run that was killed could not stop its servers; the next one does."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*-*"):
+        process = folder.name.removeprefix(FOLDERS).partition("-")[0]
+        if not Path("/proc", process).exists() and folder.owner() == Path("/proc/self").owner():
+            with contextlib.suppress(Exception):
+                _remove(folder)
+
+
+@pytest.fixture
+def untouched(scene: Scene) -> Iterator[None]:
+    """Whatever the test does: afterwards everything is as it was."""
+    before = scene.snapshot()
+    yield
+    assert scene.snapshot() == before
