@@ -43,7 +43,8 @@ playbook: setup ## The playbook with bad input, with its controller killed, and 
 
 molecule: setup ## The playbooks, one scenario a story
 	@test -n "$(SCENARIOS)" || { echo "molecule: there is no scenario in molecule/" >&2; exit 1; }
-	@for scenario in $(SCENARIOS); do molecule test -s "$$scenario" || failed="$$failed $$scenario"; done; \
+	@for scenario in $(SCENARIOS); do \
+	MOLECULE_EPHEMERAL_DIRECTORY="$(CURDIR)/.cache/molecule/$$scenario" molecule test -s "$$scenario" || failed="$$failed $$scenario"; done; \
 	if [ -n "$$failed" ]; then echo "molecule: failed:$$failed" >&2; exit 1; fi
 
 backend-test: setup ## The example backend's own tests

@@ -52,7 +52,7 @@ def switch_release(params: Mapping[str, Any], journal: dict[str, Any], *, check_
             limits = {"timeout": params["timeout"], "deadline": params["deadline"]}
             outcome = probe_until(endpoints, gone=stopping, **limits)
             check_probe(outcome, gone=stopping, remedy=_NOT_GONE if stopping else _NOT_HEALTHY)
-    journal["reopened"] = wish == "older"
+    journal["reopened"] = not stopping
     return _result(wish, _total(finished), finished, outcome)
 
 

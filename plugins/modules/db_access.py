@@ -175,7 +175,7 @@ def _open(module: AnsibleModule) -> dict[str, Any]:
         if not module.check_mode:
             changed = finish_run(server, module.params["run_id"])
             result["lock_released"] = wait_for_release(server)
-        journal_data.update(changed=changed, finished=True, reopened=True)
+        journal_data.update(changed=changed, finished=True)
     return {"changed": changed, **result, "seconds": round(time.monotonic() - start, 3)}
 
 

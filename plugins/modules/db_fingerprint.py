@@ -225,6 +225,14 @@ columns_touched:
   returned: when O(compare_to) is given
   type: dict
   sample: {"public.users": ["nickname"]}
+tables_changed:
+  description:
+    - Tables whose rows or contents differ, those left out that were added or removed. A plan that changes data changes
+      them too, so that they are O(skip_tables) of the next time.
+  returned: when O(compare_to) is given
+  type: list
+  elements: str
+  sample: []
 state:
   description: The run's state after the candidate was verified.
   returned: when the candidate of a run was verified

@@ -159,7 +159,7 @@ def _swap(module: AnsibleModule) -> dict[str, Any]:
         result = preview_swap(server, module.params["run_id"])
         if not module.check_mode:
             result = swap_in(server, module.params["run_id"], module.params["keep_hours"])
-        journal_data.update(result._asdict())
+        journal_data.update(result._asdict(), reopened=True)
     return {**result._asdict(), "opened": True}
 
 

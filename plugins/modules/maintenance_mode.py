@@ -227,6 +227,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         if module.check_mode and changed:
             result.update(verified=False, verified_by=None)
         journal.update(result)
+        if result["verified_by"] == "probe" and changed:
+            journal["maintenance"] = params["state"]
     return result
 
 

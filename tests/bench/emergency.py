@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,6 @@ from ansible_collections.balcon.rollback.plugins.module_utils._run import Run
 from tests.bench.figures import BenchError, event_end, medians, say, table
 
 OWNER = "shop"
-DATABASE = "shop_production"
 LEASE_SECONDS = 3600
 EMPTY_BYTES = 8 * 1024**2
 ROW_BYTES = 500
@@ -45,6 +44,7 @@ MODULE = "ansible_collections.balcon.rollback.plugins.modules.db_swap"
 
 PLAYBOOK = {False: "the playbook's handler, before the swap", True: "the playbook's handler, after the swap"}
 ALONE = {False: "the module alone, before the swap", True: "the module alone, after the swap"}
+ITSELF = {False: "of it the restore itself, before the swap", True: "of it the restore itself, after the swap"}
 DUMP = "the runbook's pg_dump > file (taken before)"
 RUNBOOK = "the runbook's psql < file, fresh database"
 ACTUAL = "megabytes"
@@ -59,17 +59,19 @@ class Bench:
         folder: for state, dumps and logs.
         cluster: a running server.
         password: of the role that owns production.
+        database: production's name, one for each size.
     """
 
     project: Path
     folder: Path
     cluster: Cluster
     password: str
+    database: str = ""
 
     @property
     def url(self) -> str:
         """Production, as its owner."""
-        return self.cluster.url(OWNER, self.password, DATABASE)
+        return self.cluster.url(OWNER, self.password, self.database)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -110,29 +112,31 @@ def measure_restores(project: Path, folder: Path, version: int, sizes: list[int]
         cluster.start(settings={"max_wal_size": "2GB", "maintenance_work_mem": "128MB"})
         bench = Bench(project, folder, cluster, secrets.token_hex(12))
         bench.execute(f"CREATE ROLE {OWNER} LOGIN CREATEDB PASSWORD '{bench.password}'")
-        return {"postgresql": version, "sizes": {str(size): _measure_size(bench, size, repeat) for size in sizes}}
+        return {"postgresql": version, "sizes": _measure_sizes(bench, sizes, repeat)}
     finally:
         cluster.destroy()
 
 
-def _measure_size(bench: Bench, megabytes: int, repeat: int) -> dict[str, Any]:
-    begin = time.monotonic()
-    actual = _fill(bench, megabytes)
-    say(f"  {actual} MB filled in {time.monotonic() - begin:.1f} s")
-    samples: dict[str, list[float]] = {}
-    for number in range(repeat):
+def _measure_sizes(bench: Bench, sizes: list[int], repeat: int) -> dict[str, Any]:
+    """Take turns between the sizes, so that all of them meet the same machine."""
+    measured: dict[str, dict[str, Any]] = {}
+    for size in sizes:
         begin = time.monotonic()
-        taken = dict(_take(bench))
-        for name, seconds in taken.items():
-            samples.setdefault(name, []).append(round(seconds, 3))
-        say(f"  {actual} MB, {number + 1} of {repeat}: {time.monotonic() - begin:.0f} s")
-    bench.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
-    return {ACTUAL: actual, "samples": samples, "medians": medians(samples)}
+        actual = _fill(replace(bench, database=f"shop_{size}"), size)
+        measured[str(size)] = {ACTUAL: actual, "samples": {}}
+        say(f"  {actual} MB filled in {time.monotonic() - begin:.1f} s")
+    for number in range(repeat):
+        for size in sizes:
+            begin, found = time.monotonic(), measured[str(size)]
+            for name, seconds in _take(replace(bench, database=f"shop_{size}")):
+                found["samples"].setdefault(name, []).append(round(seconds, 3))
+            say(f"  {found[ACTUAL]} MB, {number + 1} of {repeat}: {time.monotonic() - begin:.0f} s")
+    return {size: {**found, "medians": medians(found["samples"])} for size, found in measured.items()}
 
 
 def _fill(bench: Bench, megabytes: int) -> int:
     """Make production, about this large; return how many MB it has."""
-    bench.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+    bench.execute(f"CREATE DATABASE {bench.database} OWNER {OWNER}")
     rows = (megabytes * 1024**2 - EMPTY_BYTES) // ROW_BYTES
     for statement in (
         f"SET ROLE {OWNER}; CREATE TABLE projects (id bigint PRIMARY KEY, owner_id int NOT NULL, title text NOT NULL,"
@@ -143,8 +147,8 @@ def _fill(bench: Bench, megabytes: int) -> int:
         "VACUUM ANALYZE projects",
         "CHECKPOINT",
     ):
-        bench.execute(statement, DATABASE)
-    ((size,),) = bench.execute(f"SELECT pg_database_size('{DATABASE}')")
+        bench.execute(statement, bench.database)
+    ((size,),) = bench.execute(f"SELECT pg_database_size('{bench.database}')")
     return round(size / 1024**2)
 
 
@@ -153,7 +157,8 @@ def _take(bench: Bench) -> Iterator[tuple[str, float]]:
     with _client(bench) as log:
         for swapped in (False, True):
             yield PLAYBOOK[swapped], _playbook_restores(bench, log, swapped)
-            yield ALONE[swapped], _module_restores(bench, log, swapped)
+            alone, itself = _module_restores(bench, log, swapped)
+            yield from ((ALONE[swapped], alone), (ITSELF[swapped], itself))
     yield from _runbook(bench)
 
 
@@ -207,7 +212,8 @@ def _playbook_restores(bench: Bench, log: Path, swapped: bool) -> float:
     return seconds
 
 
-def _module_restores(bench: Bench, log: Path, swapped: bool) -> float:
+def _module_restores(bench: Bench, log: Path, swapped: bool) -> tuple[float, float]:
+    """Return the seconds until a new client is answered, and those of the restore as the run's journal has it."""
     original = _oid(bench)
     run = _run_in_window(bench, swapped)
     server = Server(bench.url)
@@ -224,7 +230,7 @@ def _module_restores(bench: Bench, log: Path, swapped: bool) -> float:
         raise BenchError(f"the module did not restore: {done.stdout}{done.stderr}")
     seconds = _answered(log, original, decision) - decision
     _drop_failed(bench, run)
-    return seconds
+    return seconds, float(run.events()[-1]["data"]["restore_seconds"])
 
 
 def _run_in_window(bench: Bench, verified: bool) -> Run:
@@ -256,24 +262,24 @@ def _answered(log: Path, database: str, decision: float, patience: float = 10.0)
 
 
 def _oid(bench: Bench) -> str:
-    ((oid,),) = bench.execute(f"SELECT oid::text FROM pg_database WHERE datname = '{DATABASE}'")
+    ((oid,),) = bench.execute(f"SELECT oid::text FROM pg_database WHERE datname = '{bench.database}'")
     return str(oid)
 
 
 def _drop_failed(bench: Bench, run: Run) -> None:
-    name = sql.Identifier(derived_name(DATABASE, "failed", run.run_id))
+    name = sql.Identifier(derived_name(bench.database, "failed", run.run_id))
     bench.execute(sql.SQL("DROP DATABASE {}").format(name))
 
 
 def _runbook(bench: Bench) -> Iterator[tuple[str, float]]:
     """Do what the runbook says by hand: a dump as SQL, and the same read into a fresh database."""
-    file, fresh = bench.folder / "production.sql", f"{DATABASE}_fresh"
+    file, fresh = bench.folder / "production.sql", f"{bench.database}_fresh"
     server = {"PGHOST": HOST, "PGPORT": str(bench.cluster.port), "PGUSER": OWNER, "PGPASSWORD": bench.password}
     environment = {**bench.environment, **server}
     try:
         begin = time.monotonic()
         with file.open("w") as output:
-            subprocess.run(["pg_dump", DATABASE], env=environment, stdout=output, check=True)
+            subprocess.run(["pg_dump", bench.database], env=environment, stdout=output, check=True)
         yield DUMP, time.monotonic() - begin
         begin = time.monotonic()
         subprocess.run(["psql", "-q", "-c", f"CREATE DATABASE {fresh}", "postgres"], env=environment, check=True)

@@ -32,16 +32,17 @@ GIGABYTE = 1024**3
 BASE_BYTES = 3 * GIGABYTE
 """Two servers' write-ahead logs, the demo's databases, logs."""
 
-COPIES = 3
-"""Of the largest database at once: itself, the dump, and the database that the dump is restored into."""
+COPIES = 2
+"""Of the largest database beside itself, at once: the dump, and the database that the dump is restored into."""
 
 
 def measure(project: Path, arguments: list[str]) -> int:
     """Measure what the command line asks for; return the exit code."""
     asked = _asked(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where it was started with Ctrl-C ignored
+        signal.signal(number, signal.default_int_handler)
     try:
-        with _folder(max(asked.sizes)) as folder:
+        with _folder(asked.sizes) as folder:
             figures = _figures(asked, project, folder)
     except (BenchError, ClusterError, StageError, WriterSilent, psycopg2.Error, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -73,10 +74,10 @@ def _sizes(text: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def _folder(largest: int) -> Iterator[Path]:
+def _folder(sizes: list[int]) -> Iterator[Path]:
     """Give a folder that is removed at the end, after a word about the room that it takes."""
     place = Path(tempfile.gettempdir())
-    needed, free = COPIES * largest * 1024**2 + BASE_BYTES, shutil.disk_usage(place).free
+    needed, free = (sum(sizes) + COPIES * max(sizes)) * 1024**2 + BASE_BYTES, shutil.disk_usage(place).free
     say(f"Needs {needed / GIGABYTE:.1f} GB under {place}, where {free / GIGABYTE:.1f} GB are free; removed at the end.")
     if free < needed:
         raise BenchError("There is not enough room. Set TMPDIR to a folder with more, or take smaller --sizes.")

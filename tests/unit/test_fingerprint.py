@@ -17,6 +17,8 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.fingerprin
     fingerprint_hash,
     proof_of,
     rows_total,
+    tables_changed,
+    tables_only_counted,
     weakest,
 )
 
@@ -76,6 +78,35 @@ def test_what_the_change_explains_is_no_difference() -> None:
     before = fingerprint()
     after = fingerprint(catalogue={}, tables={})
     assert compare(before, after) == []
+
+
+DROPPED: dict[str, Any] = {
+    "added": {},
+    "removed": {"columns": {"public.t.b": {"table": "public.t", "type": "integer"}}},
+    "altered": {},
+}
+
+
+def test_a_table_that_the_change_touches_is_counted_where_its_columns_differ() -> None:
+    before = fingerprint(tables={"public.t": table(columns=["a", "b"]), "public.u": table()})
+    after = fingerprint(tables={"public.t": table(contents="5"), "public.u": table()})
+    assert compare(before, after, DROPPED) == []
+    assert tables_only_counted(before, after, DROPPED) == ["public.t"]
+    assert tables_changed(before, after, DROPPED) == []
+    after["tables"]["public.t"]["rows"] = 2
+    assert compare(before, after, DROPPED) == ["Table public.t has 2 rows, it had 3."]
+    assert tables_changed(before, after, DROPPED) == ["public.t"]
+
+
+def test_a_table_that_the_change_touches_is_proven_over_the_same_columns() -> None:
+    before, after = fingerprint(), fingerprint(tables={"public.t": table(contents="5")})
+    assert compare(before, after, DROPPED) == ["The contents of table public.t changed (3 rows, as before)."]
+    assert tables_only_counted(before, after, DROPPED) == []
+    assert tables_changed(before, after, DROPPED) == ["public.t"]
+
+
+def test_nothing_was_read_and_nothing_is_proven() -> None:
+    assert proof_of(fingerprint(tables={})) == "none"
 
 
 def test_counters() -> None:

@@ -74,6 +74,27 @@ def test_the_window_is_from_closing_to_the_application_answering() -> None:
     }
 
 
+def test_a_maintenance_mode_that_was_seen_belongs_to_the_window() -> None:
+    on = ("close", "maintenance on", "ok", {"maintenance": "on"})
+    off = ("reopen", "maintenance off", "ok", {"maintenance": "off"})
+    run = summarise(journal(("gate", "check", "ok", {}), on, CLOSED, REOPENED, FINISHED, off, FINISHED))
+    assert run["window_seconds"] == 9.0
+    assert summarise(journal(on, off))["window_seconds"] == 0.0
+
+
+def test_a_restore_from_after_the_swap_ends_with_the_newer_release() -> None:
+    newer = ("restore", "start the newer release", "ok", {"reopened": True})
+    run = summarise(journal(CLOSED, REOPENED, ("reopen", "start", "failed", ERROR), RESTORED, newer))
+    assert (run["window_seconds"], run["outcome"]) == (9.0, "restored")
+
+
+def test_what_was_restored_lost_nothing() -> None:
+    loss = {"loss": {"tables": [], "columns": ["public.users.phone"], "rows": 12}}
+    verified = ("verify", "verify", "ok", loss)
+    assert summarise(journal(CLOSED, verified, REOPENED, FINISHED))["loss"] == loss["loss"]
+    assert summarise(journal(CLOSED, verified, RESTORED))["loss"]["columns"] == []
+
+
 def test_without_closing_there_is_no_window() -> None:
     run = summarise(journal(("gate", "check", "refused", ERROR)))
     assert (run["window_seconds"], run["window_breakdown"], run["restore_seconds"]) == (0.0, {}, None)

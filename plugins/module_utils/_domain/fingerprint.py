@@ -22,7 +22,16 @@ import json
 from typing import TYPE_CHECKING, Any, Dict
 
 from . import catalogue as catalogues
-from .catalogue import PLACEMENT, Catalogue, Change, canonical_catalogue, change_between, describe, without
+from .catalogue import (
+    PLACEMENT,
+    Catalogue,
+    Change,
+    canonical_catalogue,
+    change_between,
+    columns_touched,
+    describe,
+    without,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -43,8 +52,8 @@ def weakest(proofs: Iterable[str]) -> str:
 
 
 def proof_of(fingerprint: Fingerprint) -> str:
-    """Return how much a fingerprint proves: the proof of its weakest table."""
-    return weakest(table["proof"] for table in fingerprint["tables"].values())
+    """Return how much a fingerprint proves: the proof of its weakest table, C(none) where no table was read."""
+    return weakest(table["proof"] for table in fingerprint["tables"].values()) if fingerprint["tables"] else "none"
 
 
 def rows_total(fingerprint: Fingerprint) -> int:
@@ -82,6 +91,21 @@ def compare(before: Fingerprint, after: Fingerprint, change: Change | None = Non
         *_large_object_differences(before["large_objects"], after["large_objects"]),
         *_view_differences(before, after, explained),
     ]
+
+
+def tables_changed(before: Fingerprint, after: Fingerprint, change: Change) -> list[str]:
+    """Return the tables whose rows or contents differ, those left out that the change adds or removes."""
+    both = set(before["tables"]) & set(after["tables"])
+    return [name for name in sorted(both) if any(_differences_of(name, before, after, change))]
+
+
+def tables_only_counted(before: Fingerprint, after: Fingerprint, change: Change) -> list[str]:
+    """Return the tables whose contents were hashed over other columns, because the change touches them.
+
+    Of these only the number of rows is compared; name their columns in C(skip_columns) on both sides to prove the rest.
+    """
+    both = set(before["tables"]) & set(after["tables"]) & set(columns_touched(change))
+    return [name for name in sorted(both) if before["tables"][name]["columns"] != after["tables"][name]["columns"]]
 
 
 def compare_restored(
@@ -139,7 +163,6 @@ def _comparable(catalogue: Catalogue, rights: bool, across_servers: bool) -> Cat
 
 def _table_differences(before: Fingerprint, after: Fingerprint, change: Change) -> Iterator[str]:
     removed, added = change["removed"].get("tables", {}), change["added"].get("tables", {})
-    counters_hold = before.get("counters_since") == after.get("counters_since")
     for name in sorted(set(before["tables"]) | set(after["tables"])):
         old, new = before["tables"].get(name), after["tables"].get(name)
         if old is None:
@@ -149,7 +172,15 @@ def _table_differences(before: Fingerprint, after: Fingerprint, change: Change) 
             if name not in removed:
                 yield f"Table {name} is missing in the later one."
         else:
-            yield from _one_table(name, old, new, before["method"] == after["method"], counters_hold)
+            yield from _differences_of(name, before, after, change)
+
+
+def _differences_of(name: str, before: Fingerprint, after: Fingerprint, change: Change) -> Iterator[str]:
+    old, new = before["tables"][name], after["tables"][name]
+    if name in columns_touched(change) and old["columns"] != new["columns"]:
+        old, new = {**old, "contents": None, "counters": None}, {**new, "contents": None, "counters": None}
+    counters_hold = before.get("counters_since") == after.get("counters_since")
+    yield from _one_table(name, old, new, before["method"] == after["method"], counters_hold)
 
 
 def _one_table(

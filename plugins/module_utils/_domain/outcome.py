@@ -14,8 +14,6 @@ from .run_states import PHASES
 if TYPE_CHECKING:
     from .journal import Event
 
-OPENS_THE_WINDOW = "closed"
-
 AFTERWARDS = ("watch", "report")
 """Phases whose troubles are reported but do not change what became of the database."""
 
@@ -48,7 +46,7 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
         "window_breakdown": window,
         "candidate": _candidate(events),
         "restore_seconds": _latest(events, "restore_seconds", None),
-        "loss": _latest(events, "loss", {"tables": [], "columns": [], "rows": 0}),
+        "loss": _loss(events),
         "evidence_id": _latest(events, "evidence_id", None),
         "backup_id": _latest(events, "backup_id", None),
         "override": _latest(events, "override", None),
@@ -88,6 +86,12 @@ def _latest(events: Sequence[Event], name: str, default: Any) -> Any:
     return default
 
 
+def _loss(events: Sequence[Event]) -> dict[str, Any]:
+    """Return what went away with the migration, nothing where production is what it was before."""
+    nothing = {"tables": [], "columns": [], "rows": 0}
+    return nothing if _happened(events, "restored") else _latest(events, "loss", nothing)
+
+
 def _candidate(events: Sequence[Event]) -> dict[str, Any]:
     made = [event["data"] for event in events if event["phase"] == "candidate" and "bytes" in event["data"]]
     return {"seconds": made[-1]["seconds"], "bytes": made[-1]["bytes"]} if made else {"seconds": 0.0, "bytes": 0}
@@ -124,12 +128,17 @@ def _phases(events: Sequence[Event]) -> list[dict[str, Any]]:
 
 
 def _window(events: Sequence[Event]) -> dict[str, float]:
-    """Return the seconds of each action of the window, with what lies between them under C(between steps)."""
-    opened = next((i for i, event in enumerate(events) if event["data"].get(OPENS_THE_WINDOW)), None)
-    if opened is None:
+    """Return the seconds of each action of the window, with what lies between them under C(between steps).
+
+    It is what users feel: from closing, or from maintenance mode where a probe has seen it, to the last event with
+    which the application answers again.
+    """
+    inside = [event for event in events if event["phase"] not in AFTERWARDS]
+    first = next((place for place, event in enumerate(inside) if _shuts_out(event)), None)
+    if first is None or not any(event["data"].get("closed") for event in inside):
         return {}
-    inside = list(events[opened:])
-    inside = inside[: _last_of_window(inside) + 1]
+    last = max((place for place, event in enumerate(inside) if _lets_in(event)), default=len(inside) - 1)
+    inside = inside[first : last + 1]
     breakdown: dict[str, float] = {}
     for event in inside:
         breakdown[event["action"]] = round(breakdown.get(event["action"], 0.0) + event["seconds"], 3)
@@ -138,11 +147,13 @@ def _window(events: Sequence[Event]) -> dict[str, float]:
     return breakdown
 
 
-def _last_of_window(inside: Sequence[Event]) -> int:
-    """Return the place of the event with which the application answered again: the restore, or the first to reopen."""
-    restored = [place for place, event in enumerate(inside) if _has(event, "restored")]
-    reopened = [place for place, event in enumerate(inside) if _has(event, "reopened")]
-    return restored[-1] if restored else reopened[0] if reopened else len(inside) - 1
+def _shuts_out(event: Event) -> bool:
+    return bool(event["data"].get("closed")) or event["data"].get("maintenance") == "on"
+
+
+def _lets_in(event: Event) -> bool:
+    marked = _has(event, "reopened") or _has(event, "restored")
+    return marked or (_has(event, "maintenance") and event["data"]["maintenance"] == "off")
 
 
 def _begin(event: Event) -> float:

@@ -17,7 +17,7 @@ OUTCOMES = {
     "rolled_back": "Rolled back. Production runs on the older schema.",
     "refused": "Refused before anything was touched.",
     "aborted": "Given up before the database was closed. Production was not touched.",
-    "restored": "Restored. The rollback failed on a copy; production's own database was not altered and is open again.",
+    "restored": "Restored. The rollback failed, and production's own database, which was never altered, is open again.",
     "failed": "Failed. Read the error below: a person is needed.",
 }
 

@@ -75,7 +75,7 @@ def refuse_problems(problems: Sequence[str]) -> None:
         raise Refused(
             f"{len(problems)} thing{'s' if len(problems) > 1 else ''} must be put right first: {' '.join(problems)}",
             untouched="Nothing was touched.",
-            remedy="Then start again.",
+            remedy="Mend it, then start again.",
             problems=list(problems),
         )
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..._domain.catalogue import canonical, change_between, columns_touched, compare_changes, describe, loss
 from ..._domain.errors import Failed, Refused
-from ..._domain.fingerprint import compare, proof_of, rows_by_table, weakest
+from ..._domain.fingerprint import (
+    compare,
+    proof_of,
+    rows_by_table,
+    tables_changed,
+    tables_only_counted,
+    weakest,
+)
 from .fresh_database import read_description
 from .run_state import advance, check_state
 
@@ -30,6 +37,7 @@ class Comparison(NamedTuple):
         differences: of rows and contents, outside what the change explains; one sentence each.
         proof: how much the comparison proves, one of `_domain.fingerprint.PROOFS`.
         loss: what is gone for good, see `_domain.catalogue.loss`.
+        tables_changed: tables whose rows or contents differ.
     """
 
     change: Change
@@ -38,6 +46,7 @@ class Comparison(NamedTuple):
     differences: list[str]
     proof: str
     loss: dict[str, Any]
+    tables_changed: list[str]
 
     @property
     def equal(self) -> bool:
@@ -48,13 +57,15 @@ class Comparison(NamedTuple):
 def compare_fingerprints(before: Fingerprint, after: Fingerprint) -> Comparison:
     """Compare two fingerprints of the same database, or of file copies of it."""
     change = change_between(before["catalogue"], after["catalogue"])
+    counted = ["counts"] if tables_only_counted(before, after, change) else []
     return Comparison(
         change,
         canonical(change),
         describe(change),
         compare(before, after, change),
-        weakest([proof_of(before), proof_of(after)]),
+        weakest([proof_of(before), proof_of(after), *counted]),
         loss(change, rows_by_table(before)),
+        tables_changed(before, after, change),
     )
 
 
@@ -72,8 +83,9 @@ def check_rehearsed(database: str, comparison: Comparison, expected: Change | No
     unexpected = [] if expected is None else compare_changes(expected, comparison.canonical_change)
     problems = unexpected + comparison.differences
     if problems:
+        said = " ".join(f"{line.rstrip('.')}." for line in problems[:10])
         raise Failed(
-            f"{database} did not change as it was rehearsed: {' '.join(f'{line};' for line in problems[:10])}",
+            f"{database} did not change as it was rehearsed: {said}",
             untouched="Production's own database was not altered.",
             remedy="Rehearse again on a fresh copy of production, and read what differs there.",
             differences=problems[:200],
@@ -139,6 +151,7 @@ def as_result(fingerprint: Fingerprint, comparison: Comparison | None) -> dict[s
             proof=comparison.proof,
             loss=comparison.loss,
             columns_touched=columns_touched(comparison.change),
+            tables_changed=comparison.tables_changed,
         )
     return result
 
