@@ -35,6 +35,7 @@ OWN = "of it our modules' own work"
 BETWEEN = "of it between the steps"
 RESTORE = "act 4: failed step to the sql writer's next write"
 
+PHASES = ("close", "candidate", "migrate_down", "verify", "reopen")
 SWITCHES = ("stop the newer release", "start the older release")
 """Actions that are the application's as a whole: a command, and waiting for what it does."""
 
@@ -88,7 +89,7 @@ def _play(demo: Demo, repeat: int) -> Iterator[tuple[str, float]]:
             _deploy_again(demo)
         _act(demo, REHEARSED)
         events = _act(demo, ROLLED_BACK)
-        taken = list(take_apart(events))
+        taken = list(take_apart(demo.played[-1].run.record, events))
         say(f"  act 3, {number + 1} of {repeat}: {taken[0][1]:.1f} s, ours {dict(taken)[OURS]:.1f} s")
         yield from taken
     demo.stage.platform.settle()
@@ -130,12 +131,15 @@ def _restored_after(demo: Demo, events: Sequence[Event]) -> float:
     return min(w.clock for w in demo.writers.writes("sql") if w.acknowledged and w.clock > clock) - clock
 
 
-def take_apart(events: Sequence[Event]) -> Iterator[tuple[str, float]]:
-    """Yield the figures of a window, the whole first, then of each step its own work and the way to it."""
-    begin = next(place for place, event in enumerate(events) if event["data"].get("closed"))
-    end = next(place for place, event in enumerate(events) if event["data"].get("reopened"))
-    inside = events[begin : end + 1]
-    total = event_end(inside[-1]) - event_begin(inside[0])
+def take_apart(record: Mapping[str, Any], events: Sequence[Event]) -> Iterator[tuple[str, float]]:
+    """Yield the figures of a window, the whole first, then of each step its own work and the way to it.
+
+    Args:
+        record: the run's ``run.json``, which says what the window is.
+        events: its journal.
+    """
+    inside = [event for event in events if event["phase"] in PHASES and event["action"] in record["window_breakdown"]]
+    total = float(record["window_seconds"])
     commands, copies = sum(map(_commands, inside)), sum(map(_copy, inside))
     own = sum(map(_own, inside))
     ours = total - commands - copies

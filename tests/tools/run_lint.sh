@@ -20,7 +20,7 @@ check() {
 check "ruff" ruff check --quiet .
 check "ruff-format" ruff format --check --quiet .
 # Plugins are named by their place below collections/, so that mypy knows them by the names they import each other by.
-check "mypy" mypy collections/ansible_collections/balcon/rollback/plugins examples/demo tests
+check "mypy" mypy collections/ansible_collections/balcon/rollback/plugins examples/demo tests molecule
 check "yamllint" yamllint --strict .
 check "ansible-lint" ansible-lint --offline -q
 
