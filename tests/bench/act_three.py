@@ -181,7 +181,7 @@ def window_lines(figures: dict[str, Any]) -> list[str]:
     ]
     steps = [["step", "own work", "way to it"]]
     for name, seconds in known.items():
-        step, _, kind = name.rpartition(": ")
+        step, _unused, kind = name.rpartition(": ")
         if kind == "own work":
             steps.append([step, f"{seconds:.2f}", f"{known[f'{step}: way to it']:.2f}"])
     lines = table(f"Act 3 of the demo, {figures['projects']:,} projects (PostgreSQL 16)", parts)
