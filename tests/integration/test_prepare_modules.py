@@ -20,9 +20,9 @@ def play(folder: Path, names: list[str]) -> dict[str, Any]:
     playbook = folder / "playbook.yml"
     playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     ended = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), playbook],
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-c", "local", playbook],
         cwd=PROJECT,
-        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", "ANSIBLE_INVENTORY": "localhost,"},
+        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"},
         capture_output=True,
         text=True,
         check=False,
