@@ -34,6 +34,12 @@ options:
   backup_dir:
     description: Where backups are kept; by default the folder C(backups) of O(state_dir). It is made if it is missing.
     type: path
+  failed_candidate:
+    description:
+      - Dump the run's candidate that failed, C(<database>__failed_<run>), for study. It is open for as long as the dump
+        takes, and closed afterwards.
+    type: bool
+    default: false
   jobs:
     description: Sessions that dump and read at the same time.
     type: int
@@ -161,6 +167,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     summary,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.failed import opened_for_study
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._run import module_step
 
@@ -170,6 +177,7 @@ if TYPE_CHECKING:
 SPEC = ArgumentSpec(
     {
         "backup_dir": {"type": "path"},
+        "failed_candidate": {"type": "bool", "default": False},
         "jobs": {"type": "int", "default": 2},
         "verify": {"type": "str", "choices": ["read", "restore", "none"], "default": "read"},
         "compression": {"type": "str", "choices": ["auto", "lz4", "zstd", "gzip", "none"], "default": "auto"},
@@ -179,6 +187,7 @@ SPEC = ArgumentSpec(
         "client_path": {"type": "list", "elements": "path", "default": []},
     },
     required_one_of=[("backup_dir", "state_dir")],
+    required_if=[("failed_candidate", True, ["run_id"])],
 )
 
 OPTIONS = ("verify", "compression", "checkpoint", "jobs", "deadline", "signing_key", "client_path")
@@ -187,6 +196,14 @@ OPTIONS = ("verify", "compression", "checkpoint", "jobs", "deadline", "signing_k
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     server = Server(params["database_url"], params["admin_url"])
+    if not params["failed_candidate"] or module.check_mode:
+        return back_up(module, server)
+    with opened_for_study(server, params["run_id"]) as failed:
+        return back_up(module, failed)
+
+
+def back_up(module: AnsibleModule, server: Server) -> dict[str, Any]:
+    params = module.params
     folder = backups_folder(params, create=not module.check_mode)
     wanted = Wanted(folder, run_id_or_new(params), **{name: params[name] for name in OPTIONS})
     start = time.monotonic()
@@ -200,7 +217,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         result = {**summary(path, manifest), **more, "changed": changed}
         if manifest:
             result["seconds"] = round(time.monotonic() - start, 3)
-        journal_data.update(result)
+        # The run's backup is the one of production; this one is only for study.
+        journal_data.update({"dump": result} if params["failed_candidate"] else result, changed=changed)
     return result
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -96,6 +97,12 @@ class Server:
     def parameters(self, database: str | None = None) -> dict[str, str]:
         """Return libpq's parameters for a database of this server, by default the one of the URL."""
         return {**self._parameters, "dbname": database or self.database}
+
+    def beside(self, database: str) -> Server:
+        """Return the same server with another database in the place of the URL's."""
+        other = copy(self)
+        other.database = database
+        return other
 
     @contextmanager
     def connect(self, database: str | None = None, *, autocommit: bool = False) -> Iterator[Connection]:
