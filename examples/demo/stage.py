@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The stage of the demo: two PostgreSQL servers, a shop with its releases, and what the inventory reads about them.
 
-Everything lies in one folder, readable by this user only::
+Everything lies in one folder, in which only this user can read anything::
 
     .demo/inventory.json   what inventories/demo reads: ports and paths
     .demo/secrets.json     what it reads as well: URLs, keys
@@ -48,6 +48,9 @@ ROLE = "shop"
 KINDS = ("production", "staging")
 DATABASES = {"production": "shop_production", "staging": "shop_staging"}
 COMMENT = "The shop's projects. Ask the backend team."
+
+# Root's servers run as another account, which must get to its data; it can list and read nothing on the way.
+_WAY_THROUGH = 0o711 if os.geteuid() == 0 else 0o700
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _BACKEND = _PROJECT / "examples" / "backend"
@@ -150,7 +153,7 @@ class Stage:
                 f"{self.folder} belongs to another user, or is a link: remove it as the user who ran the demo before"
                 " ('make clean')."
             )
-        self.folder.chmod(0o700)  # what an earlier umask or a copy left
+        self.folder.chmod(_WAY_THROUGH)  # what an earlier umask or a copy left
 
     # -- setting it up ----------------------------------------------------------------------------------------------
 
@@ -158,6 +161,8 @@ class Stage:
         """Make the folders, readable by this user only."""
         for name in ("platform", "releases", "servers", "state", "logs", "state/production", "state/staging"):
             (self.folder / name).mkdir(mode=0o700)
+        self.folder.chmod(_WAY_THROUGH)
+        (self.folder / "servers").chmod(_WAY_THROUGH)
 
     def start_servers(self) -> None:
         """Make and start both clusters, with the application's role and an empty database on each."""
