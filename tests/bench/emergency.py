@@ -188,7 +188,8 @@ def _playbook_restores(bench: Bench, log: Path, swapped: bool) -> float:
         json.dumps({
             "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
             "rollback_database_url": bench.url, "rollback_state_dir": str(run.state_dir),
-            "rollback_run": {"run_id": run.run_id}, "bench_swap": swapped,
+            "rollback_run": {"run_id": run.run_id, "folder": str(run.folder)}, "bench_swap": swapped,
+            "rollback_client_path": [str(bench.cluster.bin_dir)],
         })
     )  # fmt: skip
     output = bench.folder / "playbook.log"
