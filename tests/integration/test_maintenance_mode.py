@@ -55,6 +55,8 @@ def test_application_that_ignores_it(run_module: Any, tmp_path: Path) -> None:
         result = run_module("maintenance_mode", state="on", **options)
     assert result["error"]["kind"] == "failed"
     assert "does not show it" in result["msg"]
+    assert "turned off again" in result["msg"]
+    assert not (tmp_path / "flag").exists()
 
 
 def test_commands(run_module: Any, tmp_path: Path) -> None:

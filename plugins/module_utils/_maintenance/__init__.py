@@ -77,7 +77,7 @@ def present_state(spec: Mapping[str, Any]) -> bool | None:
 
 
 def switch(spec: Mapping[str, Any], on: bool) -> None:
-    """Turn maintenance mode on or off, and see by the probe that it is.
+    """Turn maintenance mode on or off, and see by the probe that it is; what cannot be seen on is turned off again.
 
     Args:
         spec: the module's options.
@@ -88,7 +88,13 @@ def switch(spec: Mapping[str, Any], on: bool) -> None:
     """
     chosen = provider(spec)
     (chosen.turn_on if on else chosen.turn_off)()
-    verify(spec, on)
+    try:
+        verify(spec, on)
+    except Failed as error:
+        if on:
+            chosen.turn_off()
+            error.untouched = "It was turned off again."
+        raise
 
 
 def verify(spec: Mapping[str, Any], on: bool) -> None:

@@ -1,0 +1,39 @@
+# Copyright (c) 2026, balcon.rollback contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A failure after the run is closed on the server: the rollback stands, and the newer release stays away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stage import DATABASES
+
+if TYPE_CHECKING:
+    from ansible_collections.balcon.rollback.tests.playbook.scene import Scene
+
+STATE = "SELECT name FROM migrations_meta ORDER BY name"
+
+
+def test_the_newer_release_does_not_come_back(scene: Scene, tmp_path: Path) -> None:
+    touched = {name: tmp_path / name for name in ("stop", "older", "newer")}
+    changes = {
+        "rollback_keep_release": False,
+        "rollback_release": {"commands": {name: ["touch", str(path)] for name, path in touched.items()}},
+        "rollback_endpoints": [{"name": "public door", "url": "http://127.0.0.1:9/"}],
+    }
+    before = scene.execute("production", STATE)
+    outcome = scene.play(
+        "env=production",
+        "rollback_rehearse=auto",
+        "reason=a test",
+        f"confirm={DATABASES['production']}",
+        production=changes,
+    )
+    assert outcome.exit_code != 0, outcome.output
+    assert scene.execute("production", STATE) == before[:-1]
+    assert {name for name, path in touched.items() if path.exists()} == {"stop", "older"}
+    assert "public door" in outcome.said
+    assert "The rollback itself stands" in outcome.said
+    assert not scene.maintenance_file.exists()
