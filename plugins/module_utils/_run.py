@@ -123,6 +123,10 @@ class Run:
                 remedy="Start the whole run with 'ansible-playbook rollback.yml -e env=…'; steps cannot be run alone.",
             ) from None
 
+    def kind(self) -> str:
+        """Return what the run is, as its first event says: rehearsal, rollback, restore or drill."""
+        return str(self.events()[0]["data"].get("kind", ""))
+
     def passed_phases(self) -> set[str]:
         """Return the phases of which the last event says ok, and that hold no refusal or failure."""
         events = self.events()

@@ -100,7 +100,7 @@ def _outcome_of_restore(events: Sequence[Event]) -> str:
     if not bad:
         return "restored" if _happened(events, "finished") or _happened(events, "undone_run") else "aborted"
     undone = next((place for place, event in enumerate(events) if _undid_itself(event)), None)
-    touched = _happened(events, "closed") or _happened(events, "undone_run")
+    touched = _happened(events, "closed") or any(event["phase"] == "reopen" for event in bad)
     if undone is not None:
         return "failed" if any(event["phase"] == "restore" for event in bad if event in events[undone:]) else "aborted"
     if touched:

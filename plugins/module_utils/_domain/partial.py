@@ -63,7 +63,7 @@ def describe_partial(before: Catalogue, now: Catalogue, rehearsed: Change | None
 
 def sentence(tables: Mapping[str, str]) -> str:
     """Return in one sentence which tables were reverted and which were not: ``users reverted, projects not``."""
-    parts = []
+    parts: list[str] = []
     for state in (REVERTED, HALF_REVERTED, OTHERWISE, NOT_REVERTED):
         names = sorted(_short(name) for name, found in tables.items() if found == state)
         if names:

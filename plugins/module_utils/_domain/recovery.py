@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .errors import Refused
 from .names import check_run_id
 from .run_states import BEFORE_SWAP
+from .status import UNFINISHED, UNKNOWN, is_good
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,17 +109,13 @@ def choose(status: Status, request: Request, command: str) -> Plan:
     _check_one_way(request, command)
     if request.way == "look":
         return Plan("look", "", "", "", ["Nothing was asked for, so nothing is changed."])
-    if status.get("database") is None:
-        raise Refused(
-            f"The database cannot be reached: {_problem(status)}.",
-            untouched=_UNTOUCHED,
-            remedy="Start the server, or mend the way to it (URL, network, password); then look again: " + command,
-        )
+    _check_reachable(status, command)
     if request.way == "run":
         return _plan_of_run(status, request, command)
     _check_no_open_run(status, command)
     if request.way == "tables":
-        return Plan("tables", "", "", request.backup, [f"Recover the tables {', '.join(request.tables)} from a backup."])
+        line = f"Recover the tables {', '.join(request.tables)} from a backup."
+        return Plan("tables", "", "", request.backup, [line])
     return _plan_of_backup(status, request, command)
 
 
@@ -147,6 +144,31 @@ def _check_one_way(request: Request, command: str) -> None:
         )
 
 
+def _check_reachable(status: Status, command: str) -> None:
+    if not status["database"]["reachable"]:
+        raise Refused(
+            f"The server of {status['database']['name']} cannot be reached: {_problem(status)}.",
+            untouched=_UNTOUCHED,
+            remedy="Start the server, or mend the way to it (URL, network, password); then look again: " + command,
+        )
+    if not status["database"]["exists"]:
+        raise Refused(
+            f"There is no database {status['database']['name']!r} on the server.",
+            untouched=_UNTOUCHED,
+            remedy=_missing(status),
+        )
+
+
+def _missing(status: Status) -> str:
+    """Say what to do about a database that was dropped or renamed."""
+    name = status["database"]["name"].replace('"', '""')
+    return (
+        "Check the name in the URL: capitals and spaces count. If somebody dropped or renamed it, look at what is left "
+        f'of it beside (playbooks/status.yml), and give it its name back: ALTER DATABASE … RENAME TO "{name}"; or '
+        "restore a backup under another name with the db_restore module, and rename that."
+    )
+
+
 def _check_no_open_run(status: Status, command: str) -> None:
     open_run = status.get("open_run")
     if open_run:
@@ -159,8 +181,8 @@ def _check_no_open_run(status: Status, command: str) -> None:
 
 
 def _plan_of_backup(status: Status, request: Request, command: str) -> Plan:
-    known = [backup["backup_id"] for backup in status["backups"]]
-    if request.backup and request.backup not in known:
+    known = [backup["backup_id"] for backup in _of_database(status)]
+    if request.backup and request.backup not in {backup["backup_id"] for backup in status["backups"]}:
         raise Refused(
             f"There is no backup {request.backup!r}.",
             untouched=_UNTOUCHED,
@@ -206,8 +228,8 @@ def _plan_of_run(status: Status, request: Request, command: str) -> Plan:
             f"Run {run_id} is still at work (state {open_run['state']}, its lease lasts until "
             f"{open_run['lease_until']}).",
             untouched=_UNTOUCHED,
-            remedy="Let it end by itself: it restores the original when a step fails, and its keeper does when it dies. "
-            f"When the lease has run out, type again: {command} -e run={run_id}",
+            remedy="Let it end by itself: it restores the original when a step fails, and its keeper does when it "
+            f"dies. When the lease has run out, type again: {command} -e run={run_id}",
             lease_until=open_run["lease_until"],
         )
     if open_run["state"] in BEFORE_SWAP:
@@ -257,13 +279,16 @@ def _plan_of_ended_run(status: Status, request: Request, command: str) -> Plan:
 def is_at_work(status: Status) -> bool:
     """Tell whether the open run may still be going on: its lease lasts, and its records do not say that it ended."""
     open_run = status["open_run"]
-    ended = {run["run_id"] for run in status["runs"] if run.get("outcome")}
+    ended = {run["run_id"] for run in status["runs"] if run["outcome"] not in (UNFINISHED, UNKNOWN)}
     return not open_run["lease_expired"] and open_run["run_id"] not in ended
 
 
 def _ways_on(status: Status) -> Iterator[str | Step]:
-    if status.get("database") is None:
-        yield f"The database cannot be reached: {_problem(status)}. Start the server, or mend the way to it, first."
+    if not status["database"]["reachable"]:
+        yield f"The server cannot be reached: {_problem(status)}. Start it, or mend the way to it, first."
+        return
+    if not status["database"]["exists"]:
+        yield f"There is no database {status['database']['name']!r} on the server. {_missing(status)}"
         return
     if status.get("open_run"):
         yield from _for_open_run(status)
@@ -315,11 +340,11 @@ def _for_kept(status: Status) -> Iterator[Step]:
 
 
 def _for_backups(status: Status) -> Iterator[str | Step]:
-    trusted = [backup for backup in status["backups"] if backup["trusted"]]
-    if trusted:
-        newest = trusted[0]
+    good = [backup for backup in _of_database(status) if is_good(backup)]
+    if good:
+        newest = good[0]
         yield Step(
-            f"Restore the newest backup that is proven good (the newest is {newest['backup_id']}, "
+            f"Restore the newest backup that is proven good (the first to be tried is {newest['backup_id']}, "
             f"{_age(newest['age_hours'])} old)",
             "What was written since then is kept in <database>__before_<run>; it is said, in rows per table, before "
             "you are asked.",
@@ -330,7 +355,13 @@ def _for_backups(status: Status) -> Iterator[str | Step]:
         yield "There is no backup that can be trusted here. Look for one elsewhere before anything else is tried."
     for backup in status["backups"]:
         if not backup["trusted"]:
-            yield f"Backup {backup['backup_id']} cannot be used: {backup['problem']}"
+            yield f"Backup {backup['backup_id']} cannot be used: {str(backup['problem']).rstrip('.')}."
+
+
+def _of_database(status: Status) -> list[Mapping[str, Any]]:
+    """Return the backups of this database, and those that cannot say whose they are, newest first."""
+    name = status["database"]["name"]
+    return [backup for backup in status["backups"] if backup["database"] in (name, "")]
 
 
 def _kept(status: Status) -> Sequence[Mapping[str, Any]]:
@@ -345,9 +376,12 @@ def _of_run(status: Status, purpose: str, run_id: str) -> Mapping[str, Any] | No
 
 def _age(hours: float | None) -> str:
     if hours is None:
-        return "of unknown age,"
-    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.0f} minutes"  # noqa: PLR2004
+        return "an unknown time"
+    for unit, length in (("days", 24.0), ("hours", 1.0)):
+        if hours >= 2 * length:
+            return f"{hours / length:.1f} {unit}"
+    return f"{hours * 60:.0f} minutes"
 
 
 def _problem(status: Status) -> str:
-    return str(status.get("database_problem") or "the server does not answer").rstrip(".")
+    return str(next(iter(status["problems"]), "it does not answer")).rstrip(".")

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was written to a database between two fingerprints of it, and what would be lost by replacing it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .fingerprint import Fingerprint
+
+_SEEN_BY = ("rows", "contents", "counters")
+
+
+def written_between(then: Fingerprint, now: Fingerprint) -> list[dict[str, Any]]:
+    """Return the tables that were written to, by name.
+
+    Sequences are not looked at: they move without a row.
+
+    Returns:
+        C(name), and C(rows_then) and C(rows_now), null where the table was not there or its rows were not counted.
+    """
+    before, after = then["tables"], now["tables"]
+    written = [
+        {"name": name, "rows_then": _rows(before, name), "rows_now": _rows(after, name)}
+        for name in sorted(set(before) | set(after))
+        if _shown(before.get(name)) != _shown(after.get(name))
+    ]
+    if then["large_objects"] != now["large_objects"]:
+        counts = [(part["large_objects"] or {}).get("count") for part in (then, now)]
+        written.append({"name": "large objects", "rows_then": counts[0], "rows_now": counts[1]})
+    return written
+
+
+def written_lines(written: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return one line for each table that was written to."""
+    return [f"{entry['name']} ({_difference(entry['rows_then'], entry['rows_now'])})" for entry in written]
+
+
+def lost_since(compared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what would not be there any more if a copy took a database's place.
+
+    Args:
+        compared: C(tables) of M(balcon.rollback.db_compare): C(extra) rows are only in the database, C(changed) ones
+            have other contents there, C(missing) ones are only in the copy.
+
+    Returns:
+        C(tables), those that lose anything, with C(name), C(rows) and C(changed), the gravest first; C(rows) and
+        C(changed) in all; C(unknown), the tables whose rows could not be compared.
+    """
+    unknown = [str(table["name"]) for table in compared if table.get("extra") is None]
+    tables = [
+        {"name": str(table["name"]), "rows": int(table["extra"]), "changed": int(table.get("changed") or 0)}
+        for table in compared
+        if table.get("extra") or (table.get("extra") is not None and table.get("changed"))
+    ]
+    return {
+        "tables": sorted(tables, key=lambda entry: (-int(str(entry["rows"])), str(entry["name"]))),
+        "rows": sum(int(str(entry["rows"])) for entry in tables),
+        "changed": sum(int(str(entry["changed"])) for entry in tables),
+        "unknown": unknown,
+    }
+
+
+def lost_lines(lost: Mapping[str, Any]) -> list[str]:
+    """Return for a person what would be lost, one line for each table."""
+    lines = [
+        f"{entry['name']}: {entry['rows']} rows are not in the backup, {entry['changed']} rows go back to older values"
+        for entry in lost["tables"]
+    ]
+    lines += [f"{name}: it cannot be told which rows would be lost" for name in lost["unknown"]]
+    return lines or ["Nothing: every row of now is in the backup as it is"]
+
+
+def _shown(table: Mapping[str, Any] | None) -> list[Any] | None:
+    return [table[name] for name in _SEEN_BY] if table else None
+
+
+def _rows(tables: Mapping[str, Mapping[str, Any]], name: str) -> int | None:
+    rows = tables[name]["rows"] if name in tables else None
+    return None if rows is None else int(rows)
+
+
+def _difference(then: int | None, now: int | None) -> str:
+    if then is None or now is None:
+        return "written to"
+    if then == now:
+        return f"rows changed, {now} as before"
+    return f"{abs(now - then)} rows {'more' if now > then else 'fewer'}"
