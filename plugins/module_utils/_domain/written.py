@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .errors import Refused
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -40,16 +42,17 @@ def written_lines(written: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"{entry['name']} ({_difference(entry['rows_then'], entry['rows_now'])})" for entry in written]
 
 
-def lost_since(compared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def lost_since(compared: Sequence[Mapping[str, Any]], *, known: bool = True) -> dict[str, Any]:
     """Return what would not be there any more if a copy took a database's place.
 
     Args:
         compared: C(tables) of M(balcon.rollback.db_compare): C(extra) rows are only in the database, C(changed) ones
             have other contents there, C(missing) ones are only in the copy.
+        known: whether they could be compared at all.
 
     Returns:
         C(tables), those that lose anything, with C(name), C(rows) and C(changed), the gravest first; C(rows) and
-        C(changed) in all; C(unknown), the tables whose rows could not be compared.
+        C(changed) in all; C(unknown), the tables whose rows could not be compared; C(known).
     """
     unknown = [str(table["name"]) for table in compared if table.get("extra") is None]
     tables = [
@@ -62,7 +65,40 @@ def lost_since(compared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "rows": sum(int(str(entry["rows"])) for entry in tables),
         "changed": sum(int(str(entry["changed"])) for entry in tables),
         "unknown": unknown,
+        "known": known,
     }
+
+
+def check_loss_may_be(database: str, lost: Mapping[str, Any], *, accepted: bool, asked: bool) -> None:
+    """Check that a restore may go on to the question, knowing what would be lost.
+
+    Args:
+        database: its name.
+        lost: what `lost_since` returned.
+        accepted: a person has taken it on himself not to know.
+        asked: somebody is asked, or has named the database beforehand.
+
+    Raises:
+        Refused: it cannot be told what would be lost, or nobody would hear it.
+    """
+    if (lost["unknown"] or not lost["known"]) and not accepted:
+        what = ", ".join(lost["unknown"]) or database
+        reason = f" ({str(lost['problem']).rstrip('.')})" if lost.get("problem") else ""
+        raise Refused(
+            f"It cannot be told which rows would be lost: {what} could not be compared with the backup{reason}.",
+            untouched=f"{database} was not touched; the backup stands restored beside it.",
+            remedy="If the database is too damaged to be read, and you take that on yourself, add -e accept_loss=true: "
+            "it is kept all the same, closed, as it is.",
+            lost_since=dict(lost),
+        )
+    if (lost["rows"] or lost["changed"]) and not asked:
+        raise Refused(
+            f"{lost['rows']} rows would be lost and {lost['changed']} would go back to older values: "
+            f"{'; '.join(lost_lines(lost))}. Under a job controller nobody can be asked.",
+            untouched=f"{database} was not touched.",
+            remedy=f"If that is what you want, pass -e confirm={database}",
+            lost_since=dict(lost),
+        )
 
 
 def lost_lines(lost: Mapping[str, Any]) -> list[str]:
@@ -71,6 +107,8 @@ def lost_lines(lost: Mapping[str, Any]) -> list[str]:
         f"{entry['name']}: {entry['rows']} rows are not in the backup, {entry['changed']} rows go back to older values"
         for entry in lost["tables"]
     ]
+    if not lost["known"]:
+        return ["It cannot be told: the database could not be compared with the backup"]
     lines += [f"{name}: it cannot be told which rows would be lost" for name in lost["unknown"]]
     return lines or ["Nothing: every row of now is in the backup as it is"]
 
