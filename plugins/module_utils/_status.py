@@ -50,6 +50,7 @@ class Look:
         max_age_hours: hours for which evidence is good.
         now: the present time, UTC.
         problems: sentences, filled in by looking.
+        unreadable: folders that are there and could not be read, filled in by looking.
     """
 
     state_dir: Path
@@ -59,6 +60,7 @@ class Look:
     max_age_hours: float = 24.0
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     problems: list[str] = field(default_factory=list)
+    unreadable: list[Path] = field(default_factory=list)
 
 
 def read_status(look: Look, make_server: Callable[[], Server]) -> dict[str, Any]:
@@ -113,6 +115,7 @@ def _entries(look: Look, folder: Path) -> list[Path]:
         return []
     except OSError as error:
         look.problems.append(_reason(folder, error))
+        look.unreadable.append(folder)
         return []
 
 
@@ -172,6 +175,12 @@ def read_runs(look: Look) -> list[Entry]:
     """List the runs of the state folder, newest first; of a broken journal, what its name tells."""
     runs = [entry for folder in _entries(look, look.state_dir / "runs") for entry in _run(folder, look)]
     return newest_first(runs, "started_at")
+
+
+def read_unfinished_runs(look: Look) -> list[Entry]:
+    """List the runs of the state folder that have not written their records: at work, or killed."""
+    folders = [folder for folder in _entries(look, look.state_dir / "runs") if not (folder / "run.json").is_file()]
+    return [entry for folder in folders for entry in _run(folder, look)]
 
 
 def _run(folder: Path, look: Look) -> Iterator[Entry]:
