@@ -128,7 +128,7 @@ SPEC = ArgumentSpec(
 def work(module: AnsibleModule) -> dict[str, Any]:
     """Choose, and return the module's result."""
     params = module.params
-    texts = {name: params[name] or "" for name in ("run", "backup", "to")}
+    texts: dict[str, Any] = {name: params[name] or "" for name in ("run", "backup", "to")}
     switches: dict[str, Any] = {name: params[name] for name in ("accept_loss", "keep_written")}
     request = Request(**texts, **switches, tables=tuple(params["tables"]))
     with module_step(module, "choose the way back") as journal_data:
