@@ -169,6 +169,7 @@ def result(plan: Plan, look: Look, deleted: Sequence[Verdict], only: Sequence[st
     """Return what the module C(retention) returns."""
     going = chosen(plan, only)
     return {
+        "database": plan.situation.database,
         "delete": _as_data(going),
         "keep": _as_data(_kept(plan, going)),
         "deleted": [verdict.name for verdict in deleted],

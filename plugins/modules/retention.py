@@ -132,6 +132,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+database:
+  description: The name of the database.
+  returned: success
+  type: str
+  sample: shop
 delete:
   description:
     - What goes, or went, each with C(kind) (backups, before, failed or leftovers), C(name), C(reason), C(bytes) (null

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from .errors import Refused
-from .status import UNFINISHED, UNKNOWN, is_good, made_at, moment
+from .status import UNFINISHED, UNKNOWN, clock, is_good, made_at, moment
 
 BUSY_HOURS = 24.0
 """A run without an end counts as under way for so long after its last event."""
@@ -202,7 +202,7 @@ def _foreign(backup: Mapping[str, Any], situation: Situation) -> str | None:
     if made is None:
         return "it cannot be judged: its manifest says no time"
     if made > situation.server_now + timedelta(hours=CLOCKS_DIFFER_HOURS):
-        return f"it cannot be judged: its time lies in the future ({backup['created_at']})"
+        return f"it cannot be judged: its time lies in the future, {clock(backup['created_at'])}"
     return None
 
 
@@ -247,7 +247,7 @@ def _not_to_be_touched(database: Mapping[str, Any], situation: Situation) -> str
 def _before(database: Mapping[str, Any], situation: Situation, rule: Mapping[str, Any]) -> str:
     until = database["keep_until"]
     if until and (moment(until) is None or moment(until) > situation.server_now):  # type: ignore[operator]
-        return f"it is to be kept until {until}"
+        return f"it is to be kept until {clock(until)}"
     if rule["needs_backup"] and last_good(situation) is None:
         return "there is no verified backup: it is the only way back"
     return ""

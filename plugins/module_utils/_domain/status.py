@@ -42,6 +42,12 @@ def moment(text: object) -> datetime | None:
     return read if read.tzinfo else None
 
 
+def clock(text: object) -> str:
+    """Return a time as people read it: C(2026-11-23 08:15 UTC); as it is, where it is not one."""
+    read = moment(text)
+    return f"{read.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC" if read else str(text or "a time that is not known")
+
+
 def begin_of_run(run_id: str) -> datetime:
     """Return the time that a run's name holds, the begin of the run."""
     return datetime.strptime(run_id[:15], "%Y%m%dt%H%M%S").replace(tzinfo=timezone.utc)

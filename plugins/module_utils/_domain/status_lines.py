@@ -9,11 +9,14 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .status import clock, moment
+
 NEWEST = 10
 """How many runs and pieces of evidence are shown; all of them are in the module's result."""
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 _THOUSAND = 1000
+_HOURS_SHOWN = 72
 
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:
@@ -27,7 +30,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         _open_run(status),
         _databases(status["databases"]),
         _backups(status),
-        _evidence(status["evidence"]),
+        _evidence(status["evidence"], status["looked_at"]),
         _runs(status["runs"]),
         _problems(status["problems"]),
     )
@@ -53,7 +56,9 @@ def human_age(hours: float | None) -> str:
     """Return an age as people read it: C(3.5 h), C(4 days)."""
     if hours is None:
         return "age unknown"
-    return f"{hours:.1f} h old" if hours < 72 else f"{hours / 24:.0f} days old"  # noqa: PLR2004
+    if abs(hours) < 1:
+        return f"{hours * 60:.0f} min old"
+    return f"{hours:.1f} h old" if hours < _HOURS_SHOWN else f"{hours / 24:.0f} days old"
 
 
 def _database(status: Mapping[str, Any]) -> Iterator[str]:
@@ -65,21 +70,14 @@ def _database(status: Mapping[str, Any]) -> Iterator[str]:
     else:
         state = "open" if database["open"] else "CLOSED, nobody gets in"
         size = human_bytes(database["size_bytes"])
-        yield f"Database {database['name']}: {state}, {size}, {_server(database['server_version'])}"
-
-
-def _server(version: str | None) -> str:
-    return f"PostgreSQL {version}" if version else "version unknown"
+        yield f"Database {database['name']}: {state}, {size}, PostgreSQL {database['server_version']}"
 
 
 def _open_run(status: Mapping[str, Any]) -> Iterator[str]:
     run = status["open_run"]
     if run:
-        lease = (
-            f"its lease ran out at {run['lease_until']}"
-            if run["lease_expired"]
-            else f"lease until {run['lease_until']}"
-        )
+        until = clock(run["lease_until"])
+        lease = f"its lease ran out at {until}" if run["lease_expired"] else f"lease until {until}"
         yield f"Run under way: {run['run_id']}, state {run['state']}, {lease}"
         if run["lease_expired"]:
             yield "  Nobody works on it any more. Next:"
@@ -93,9 +91,10 @@ def _databases(databases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield f"Databases that runs left: {len(databases) or 'none'}" + (f", {human_bytes(total)}" if databases else "")
     for entry in databases:
         state = "half made" if entry["half_made"] else "open" if entry["open"] else "closed"
-        kept = f", to be kept until {entry['keep_until']}" if entry["keep_until"] else ""
-        yield f"  {entry['name']}: {human_bytes(entry['size_bytes'])}, {state}, run of {entry['made_at']}{kept}"
-        if entry["note"]:
+        kept = f", to be kept until {clock(entry['keep_until'])}" if entry["keep_until"] else ""
+        made = clock(entry["made_at"])
+        yield f"  {entry['name']}: {human_bytes(entry['size_bytes'])}, {state}, of the run of {made}{kept}"
+        if entry["note"] and not kept:
             yield f"    {entry['note']}"
         if entry["drop_command"]:
             yield f"    to drop it, in psql: {entry['drop_command']}"
@@ -122,13 +121,25 @@ def _backup(entry: Mapping[str, Any]) -> str:
     )
 
 
-def _evidence(evidence: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _evidence(evidence: Sequence[Mapping[str, Any]], now: str) -> Iterator[str]:
     yield f"Evidence of rehearsals: {len(evidence) or 'none'}"
     for entry in evidence[:NEWEST]:
         plan = ", ".join(entry["plan"]) or "no plan"
-        worth = f"DOES NOT COUNT, {entry['problem']}" if entry["problem"] else f"good until {entry['valid_until']}"
-        yield f"  {entry['evidence_id']}: {human_age(entry['age_hours'])}, {worth}: {plan}"
+        yield f"  {entry['evidence_id']}: {human_age(entry['age_hours'])}, {_worth(entry, now)}: {plan}"
     yield from _more(evidence)
+
+
+def _worth(entry: Mapping[str, Any], now: str) -> str:
+    if entry["problem"]:
+        return f"DOES NOT COUNT, {entry['problem']}"
+    until, present = moment(entry["valid_until"]), moment(now)
+    if until is None or present is None:
+        return "DOES NOT COUNT, it does not say when it was made"
+    return (
+        f"good until {clock(entry['valid_until'])}"
+        if until > present
+        else f"TOO OLD since {clock(entry['valid_until'])}"
+    )
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -136,7 +147,10 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for entry in runs[:NEWEST]:
         plan = f": {', '.join(entry['plan'])}" if entry["plan"] else ""
         said = f" ({entry['problem']})" if entry["problem"] else ""
-        yield f"  {entry['run_id']}: {entry['kind'] or 'kind unknown'}, {entry['outcome'].upper()}{said}{plan}"
+        what = f"{entry['kind'] or 'kind unknown'}, {entry['outcome'].upper()}{said}{plan}"
+        yield f"  {entry['run_id']}: {clock(entry['started_at'])}, {what}"
+    if runs and runs[0]["report"]:
+        yield f"  Report of the newest: {runs[0]['report']}"
     yield from _more(runs)
 
 
