@@ -40,6 +40,11 @@ options:
     type: str
     required: true
     choices: [closed, open]
+  end_run:
+    description:
+      - For O(state=open), the run that is ended, by default O(run_id), whose journal holds the record all the same. A
+        restore names the rollback here whose result stays.
+    type: str
   lease_seconds:
     description:
       - How long the run may go without a sign of life before its keeper opens the original again, in seconds.
@@ -164,6 +169,7 @@ def main() -> None:
         {
             "run_id": {"type": "str", "required": True},
             "state": {"type": "str", "required": True, "choices": ["closed", "open"]},
+            "end_run": {"type": "str"},
             "lease_seconds": {"type": "int", "default": 120},
             "maintenance": {"type": "dict", "no_log": True},
             "compared": {"type": "path"},
@@ -215,10 +221,11 @@ def _open(module: AnsibleModule) -> dict[str, Any]:
     start = time.monotonic()
     server = Server(module.params["database_url"], module.params["admin_url"])
     with module_step(module, "end the run on the server") as journal_data:
-        changed = may_finish(server, module.params["run_id"])
+        run_id = module.params["end_run"] or module.params["run_id"]
+        changed = may_finish(server, run_id)
         result: dict[str, Any] = {"state": "open"}
         if not module.check_mode:
-            changed = finish_run(server, module.params["run_id"])
+            changed = finish_run(server, run_id)
             result["lock_released"] = wait_for_release(server)
         journal_data.update(changed=changed, finished=True)
     return {"changed": changed, **result, "seconds": round(time.monotonic() - start, 3)}

@@ -28,14 +28,14 @@ options:
     description: The name of the database that would be replaced.
     type: str
     required: true
-  backup_id:
-    description: The backup.
+  source:
+    description: What would take its place, for a person, a backup or the database of before a run.
     type: str
     required: true
-  created_at:
-    description: When the backup was made, UTC ISO 8601.
+  made_at:
+    description: What that holds the state of, UTC ISO 8601.
     type: str
-    required: true
+    default: ""
   compared:
     description: The tables that M(balcon.rollback.db_compare) returned; leave it out where they could not be compared.
     type: list
@@ -62,8 +62,8 @@ EXAMPLES = r"""
 - name: Say what would be lost
   balcon.rollback.recovery_gate:
     database: shop
-    backup_id: "{{ restore_backup.backup_id }}"
-    created_at: "{{ restore_backup.created_at }}"
+    source: backup {{ restore_backup.backup_id }}
+    made_at: "{{ restore_backup.created_at }}"
     compared: "{{ restore_comparison.tables }}"
     run_id: "{{ rollback_run_id }}"
     state_dir: "{{ rollback_state_dir }}"
@@ -74,17 +74,17 @@ RETURN = r"""
 lost_since:
   description:
     - What would not be there any more. C(tables), each with C(name), C(rows) and C(changed); C(rows) and C(changed) in
-      all; C(unknown), tables that could not be compared; C(problem), C(backup_id) and C(created_at).
+      all; C(unknown), tables that could not be compared; C(problem), C(source) and C(made_at).
   returned: success
   type: dict
   sample: {"tables": [{"name": "public.orders", "rows": 12, "changed": 3}], "rows": 12, "changed": 3, "unknown": [],
-    "problem": "", "backup_id": "shop-20261123t081500a3f9", "created_at": "2026-11-23T08:15:00+00:00"}
+    "problem": "", "source": "backup shop-20261123t081500a3f9", "made_at": "2026-11-23T08:15:00+00:00"}
 lines:
   description: The same for a person, one line for each table.
   returned: success
   type: list
   elements: str
-  sample: ["public.orders: 12 rows are not in the backup, 3 rows go back to older values"]
+  sample: ["public.orders: 12 rows are not in backup shop-20261123t081500a3f9, 3 rows go back to older values"]
 """
 
 from typing import TYPE_CHECKING, Any
@@ -104,8 +104,8 @@ if TYPE_CHECKING:
 OPTIONS = {
     "run_id": {"type": "str", "required": True},
     "database": {"type": "str", "required": True},
-    "backup_id": {"type": "str", "required": True},
-    "created_at": {"type": "str", "required": True},
+    "source": {"type": "str", "required": True},
+    "made_at": {"type": "str", "default": ""},
     "compared": {"type": "list", "elements": "dict"},
     "problem": {"type": "str", "default": ""},
     "accept_loss": {"type": "bool", "default": False},
@@ -117,7 +117,7 @@ OPTIONS = {
 def work(module: AnsibleModule) -> dict[str, Any]:
     """Say it, and return the module's result."""
     params = module.params
-    source = {name: params[name] for name in ("problem", "backup_id", "created_at")}
+    source = {name: params[name] for name in ("problem", "source", "made_at")}
     with module_step(module, "say what would be lost") as journal_data:
         lost = {**lost_since(params["compared"] or [], known=params["compared"] is not None), **source}
         journal_data.update(lost_since=lost, changed=False)

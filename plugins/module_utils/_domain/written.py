@@ -85,8 +85,9 @@ def check_loss_may_be(database: str, lost: Mapping[str, Any], *, accepted: bool,
         what = ", ".join(lost["unknown"]) or database
         reason = f" ({str(lost['problem']).rstrip('.')})" if lost.get("problem") else ""
         raise Refused(
-            f"It cannot be told which rows would be lost: {what} could not be compared with the backup{reason}.",
-            untouched=f"{database} was not touched; the backup stands restored beside it.",
+            f"It cannot be told which rows would be lost: {what} could not be compared with "
+            f"{lost.get('source') or 'the backup'}{reason}.",
+            untouched=f"{database} was not touched.",
             remedy="If the database is too damaged to be read, and you take that on yourself, add -e accept_loss=true: "
             "it is kept all the same, closed, as it is.",
             lost_since=dict(lost),
@@ -103,14 +104,15 @@ def check_loss_may_be(database: str, lost: Mapping[str, Any], *, accepted: bool,
 
 def lost_lines(lost: Mapping[str, Any]) -> list[str]:
     """Return for a person what would be lost, one line for each table."""
+    source = lost.get("source") or "the backup"
     lines = [
-        f"{entry['name']}: {entry['rows']} rows are not in the backup, {entry['changed']} rows go back to older values"
+        f"{entry['name']}: {entry['rows']} rows are not in {source}, {entry['changed']} rows go back to older values"
         for entry in lost["tables"]
     ]
     if not lost["known"]:
-        return ["It cannot be told: the database could not be compared with the backup"]
+        return [f"It cannot be told: the database could not be compared with {source}"]
     lines += [f"{name}: it cannot be told which rows would be lost" for name in lost["unknown"]]
-    return lines or ["Nothing: every row of now is in the backup as it is"]
+    return lines or [f"Nothing: every row of now is in {source} as it is"]
 
 
 def _shown(table: Mapping[str, Any] | None) -> list[Any] | None:
