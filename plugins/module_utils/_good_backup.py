@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._backups import backups_folder
+from ._database.postgresql.assess import assess_database
 from ._database.postgresql.backup_restore import Wanted, summary
 from ._database.postgresql.good_backup import Asked, newest_good, planned, restored
 from ._domain import manifest as manifests
@@ -46,7 +47,7 @@ def find_good_backup(server: Server, params: Mapping[str, Any], *, check_mode: b
     def attempt(backup: Mapping[str, Any]) -> Any:
         if check_mode:
             return planned(server, backup, wanted, asked)
-        return restored(server, backup, wanted, asked, lambda name: find_damage(server, name, params))
+        return restored(server, backup, wanted, asked, lambda name: _find_damage(server, name, params["jobs"]))
 
     good = newest_good(server, backups, asked, attempt)
     return {
@@ -60,9 +61,10 @@ def find_good_backup(server: Server, params: Mapping[str, Any], *, check_mode: b
     }
 
 
-def find_damage(server: Server, name: str, params: Mapping[str, Any]) -> list[str]:
-    """Return what is broken in a restored copy, one sentence each."""
-    return []
+def _find_damage(server: Server, name: str, jobs: int) -> list[str]:
+    """Return what is broken in a restored copy, one sentence each; its contents were compared already."""
+    assessed = assess_database(server, name, budget_bytes=0, jobs=jobs)
+    return [str(finding["message"]) for finding in assessed["findings"] if finding["severity"] == "broken"]
 
 
 def newest_evidence(state_dir: Path, signing_key: str | None) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
         "evidence_id": _latest(events, "evidence_id", None),
         "backup_id": (_latest(events, "source", None) or {}).get("backup_id") or _latest(events, "backup_id", None),
         "override": _latest(events, "override", None),
-        "scope": _latest(events, "scope", None),
+        "scope": _latest(events, "assessment", None),
         "lost_since": _latest(events, "lost_since", None),
         "partial": _latest(events, "partial", None),
         "restored_from": _restored_from(events),

@@ -188,7 +188,7 @@ def _plan_of_backup(status: Status, request: Request, command: str) -> Plan:
             untouched=_UNTOUCHED,
             remedy=f"There are: {', '.join(known)}." if known else "There is none at all in the folder of backups.",
         )
-    if not known:
+    if not known and not request.backup:
         raise Refused(
             "There is no backup to restore.",
             untouched=_UNTOUCHED,
