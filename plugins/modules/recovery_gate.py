@@ -74,7 +74,7 @@ RETURN = r"""
 lost_since:
   description:
     - What would not be there any more. C(tables), each with C(name), C(rows) and C(changed); C(rows) and C(changed) in
-      all; C(unknown), tables that could not be compared; C(problem), C(source) and C(made_at).
+      all; C(unknown), tables that could not be compared; C(problem), C(source), C(made_at) and C(lines).
   returned: success
   type: dict
   sample: {"tables": [{"name": "public.orders", "rows": 12, "changed": 3}], "rows": 12, "changed": 3, "unknown": [],
@@ -120,10 +120,11 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     source = {name: params[name] for name in ("problem", "source", "made_at")}
     with module_step(module, "say what would be lost") as journal_data:
         lost = {**lost_since(params["compared"] or [], known=params["compared"] is not None), **source}
+        lost["lines"] = lost_lines(lost)
         journal_data.update(lost_since=lost, changed=False)
         asked = params["confirm"] or not params["job_controller"]
         check_loss_may_be(params["database"], lost, accepted=params["accept_loss"], asked=bool(asked))
-    return {"changed": False, "lost_since": lost, "lines": lost_lines(lost)}
+    return {"changed": False, "lost_since": lost, "lines": lost["lines"]}
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from .restoration import restored_from, scope
 from .run_states import PHASES
 
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
         "evidence_id": _latest(events, "evidence_id", None),
         "backup_id": (_latest(events, "source", None) or {}).get("backup_id") or _latest(events, "backup_id", None),
         "override": _latest(events, "override", None),
-        "scope": _latest(events, "assessment", None),
+        "scope": scope(events),
         "lost_since": _latest(events, "lost_since", None),
         "partial": _latest(events, "partial", None),
-        "restored_from": _restored_from(events),
+        "restored_from": restored_from(events) if start["kind"] == "restore" else None,
         "error": _error(events),
     }
 
@@ -110,11 +111,6 @@ def _outcome_of_restore(events: Sequence[Event]) -> str:
 
 def _undid_itself(event: Event) -> bool:
     return _has(event, "restored") and not event["data"].get("undone_run")
-
-
-def _restored_from(events: Sequence[Event]) -> dict[str, Any] | None:
-    """Return the backup, or the run's kept database, that a restore put in the database's place; None before that."""
-    return _latest(events, "source", None) if outcome(events) in ("restored", "failed") else None
 
 
 def _happened(events: Sequence[Event], mark: str) -> bool:
