@@ -15,6 +15,16 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.backup_restore import Wanted
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.good_backup import (
+    Asked,
+    newest_good,
+    restored,
+)
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
+from ansible_collections.balcon.rollback.plugins.module_utils._status import Look, read_backups
+
 
 class Restore:
     """One restore of one database, step by step, as the role does it."""
@@ -226,18 +236,36 @@ def test_without_a_restored_copy_nothing_is_swapped(restore: Restore) -> None:
 
 
 def test_rows_without_parents_make_a_backup_not_good(restore: Restore, database: Any) -> None:
-    """It restores and equals its fingerprint: a foreign key that was never checked does not stop it."""
+    """The damage was in the database already when the backup was made, faithfully."""
     good = restore.back_up()
     time.sleep(1.1)
-    database.execute("CREATE TABLE orders (id int PRIMARY KEY, user_id int)")
-    database.execute("INSERT INTO orders VALUES (1, 99)")
-    database.execute("ALTER TABLE orders ADD FOREIGN KEY (user_id) REFERENCES users (id) NOT VALID")
-    database.execute("SELECT setval('users_id_seq', 1)")
+    database.execute("CREATE TABLE orders (id int PRIMARY KEY, user_id int REFERENCES users (id))")
+    database.execute(
+        "SET session_replication_role = replica; INSERT INTO orders VALUES (1, 99)", url=database.superuser_url
+    )
     restore.back_up()
     found = restore.well("good_backup", "restore")
     assert found["backup_id"] == good
-    assert "not sound" in found["rejected"][0]["reason"]
+    assert "orders_user_id_fkey" in found["rejected"][0]["reason"]
     assert database.relatives() == [database.name, found["name"]]
+
+
+def test_a_backup_that_restores_and_is_not_sound_is_dropped_again(restore: Restore, database: Any) -> None:
+    restore.back_up()
+    server = Server(database.url)
+    backups = read_backups(Look(Path(restore.state_dir), Path(restore.state_dir) / "backups"))
+    wanted, asked = Wanted(restore.run_id, client_path=[str(database.server.bin_dir)]), Asked()
+    seen: list[str] = []
+
+    def unsound(name: str) -> list[str]:
+        seen.extend(database.relatives())
+        return [f"an index of {name} is torn."]
+
+    with pytest.raises(Refused, match=r"not sound: an index of .* is torn") as refused:
+        newest_good(server, backups, asked, lambda backup: restored(server, backup, wanted, asked, unsound))
+    assert refused.value.details["rejected"]
+    assert len(seen) == 2
+    assert database.relatives() == [database.name]
 
 
 def test_check_mode_restores_nothing(restore: Restore) -> None:
