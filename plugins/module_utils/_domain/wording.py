@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, the balcon.rollback authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sentences about a run that the report, its page and the notices share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+OUTCOMES = {
+    "rehearsed": "Rehearsed. The plan works on a fresh copy of production; production may follow while the evidence is "
+    "young.",
+    "rolled_back": "Rolled back. Production runs on the older schema.",
+    "refused": "Refused before anything was touched.",
+    "aborted": "Given up before the database was closed. Production was not touched.",
+    "restored": "Restored. The rollback failed, and production's own database, which was never altered, is open again.",
+    "failed": "Failed. Read the error below: a person is needed.",
+}
+
+OUTCOMES_OF_A_RESTORE = {
+    "refused": "Refused before anything was touched.",
+    "aborted": "Given up. The database is what it was before.",
+    "restored": "Restored. What was chosen has taken the database's place.",
+    "failed": "Failed. Read the error below: a person is needed.",
+}
+
+WENT_WELL = ("rehearsed", "rolled_back")
+"""Outcomes after which nobody needs to be called; so is C(restored) for a restore, which was asked for."""
+
+
+def outcome_sentence(run: Mapping[str, Any]) -> str:
+    """Say what became of a run, in a sentence or two."""
+    of_its_kind = OUTCOMES_OF_A_RESTORE if run["kind"] == "restore" else {}
+    return of_its_kind.get(run["outcome"]) or OUTCOMES[run["outcome"]]
+
+
+def needs_a_person(run: Mapping[str, Any]) -> bool:
+    """Tell whether somebody has to look after a run: it did not end as asked, or its watch raised an alarm."""
+    well = WENT_WELL + (("restored",) if run["kind"] == "restore" else ())
+    return run["outcome"] not in well or watch_alarmed(run)
+
+
+def watch_alarmed(run: Mapping[str, Any]) -> bool:
+    """Tell whether what was seen while watching was worse than it may be."""
+    seen = run.get("watch") or {}
+    return bool(seen.get("alarm", seen.get("failures")))
+
+
+def downtime_sentence(run: Mapping[str, Any]) -> str:
+    """Say how long users were without the application."""
+    seconds = run["window_seconds"]
+    return f"{seconds / 60:.1f} minutes ({seconds:.1f} s from closing to reopening)" if seconds else "none"
+
+
+def loss_sentence(run: Mapping[str, Any], mark: Callable[[str], str] = str) -> str:
+    """Say what went away with the migration.
+
+    Args:
+        run: the content of C(run.json).
+        mark: makes a name of the database into what stands in the text.
+    """
+    loss = run["loss"]
+    if run["outcome"] != "rolled_back" and run["kind"] != "rehearsal":
+        return "None"
+    parts = [
+        f"{kind} {', '.join(mark(str(name)) for name in loss[kind])}" for kind in ("tables", "columns") if loss[kind]
+    ]
+    if not parts:
+        return "None"
+    return (
+        f"{' and '.join(parts)} went away with the migration, with content in {loss['rows']} rows; "
+        "every other row was kept"
+    )
+
+
+def contact_lines(contacts: object) -> list[str]:
+    """Return who is to be called, one line a role: "On-call engineer: Ben, +49 30 1234"."""
+    lines = []
+    for contact in contacts if isinstance(contacts, list) else []:
+        parts = [str(contact.get(name) or "").strip() for name in ("name", "contact")]
+        lines.append(f"{contact.get('role') or 'Contact'}: {', '.join(part for part in parts if part)}")
+    return lines
+
+
+def closing_lines(run: Mapping[str, Any], report: str) -> list[str]:
+    """Return the last words of a playbook: what came of the run, where its report is, and whom to call if need be."""
+    plan = ", ".join(run["plan"]) or "no plan"
+    unsent = [f"{notice['event']} by {notice['name']}" for notice in run["notices"] if not notice["sent"]]
+    lines = [
+        f"{run['outcome'].upper()}: {run['database']} ({plan}), window {run['window_seconds']} s",
+        f"Report: {report} (and report.html)",
+    ]
+    lines += [f"Notices that were not sent: {', '.join(unsent)}"] if unsent else []
+    return lines + (call_lines(run) if needs_a_person(run) else [])
+
+
+def call_lines(run: Mapping[str, Any]) -> list[str]:
+    """Return whom to call, one line a role."""
+    return [f"Call {line}" for line in contact_lines(run["contacts"])]
