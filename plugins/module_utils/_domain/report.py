@@ -8,28 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .wording import contact_lines, downtime_sentence, loss_sentence, outcome_sentence, watch_alarmed
+from .wording import (
+    ACTION_ITEMS,
+    OF_A_RESTORE,
+    ROOT_CAUSE,
+    action_lines,
+    contact_lines,
+    downtime_sentence,
+    loss_sentence,
+    next_steps,
+    outcome_sentence,
+    watch_alarmed,
+)
 
 if TYPE_CHECKING:
     from .journal import Event
 
-OF_A_RESTORE = {
-    "scope": "What was damaged",
-    "partial": "What was reverted, and what was not",
-    "lost_since": "Written since the backup, and no longer there",
-}
-"""Marks of the journal that only a restore leaves."""
-
-ROOT_CAUSE = """### Root Cause
-- What went wrong with the migration?
-- Was it tested in staging?
-- What was missed in code review?"""
-
-PREVENTION = """### Prevention
-- [ ] Migration script corrected
-- [ ] Additional tests added
-- [ ] Documentation updated
-- [ ] Team notified"""
+TITLES = {"restore": "Database Restoration Report", "drill": "Migration Rollback Drill Report"}
 
 
 def render_report(run: Mapping[str, Any], events: Sequence[Event]) -> str:
@@ -43,15 +38,17 @@ def render_report(run: Mapping[str, Any], events: Sequence[Event]) -> str:
         _head(run),
         _override(run),
         _error(run),
-        "### Reason for Rollback\n" + _text(run["reason"] or "Not given (pass -e reason=…)."),
+        _next(run, events),
+        f"### Reason{' for Rollback' if run['kind'] != 'restore' else ''}\n"
+        + _text(run["reason"] or "Not given (pass -e reason=…)."),
         "### Actions Taken\n" + _actions(run) + "\n\n" + _timeline(events),
         "### Impact\n" + _impact(run),
         _restored(run),
         _watch(run),
         _notices(run),
         _contacts(run),
-        ROOT_CAUSE,
-        PREVENTION,
+        "### Root Cause\n" + "\n".join(f"- {question}" for question in ROOT_CAUSE),
+        "### Prevention\n" + "\n".join(f"- [ ] {item}" for item in ACTION_ITEMS),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -60,7 +57,7 @@ def _head(run: Mapping[str, Any]) -> str:
     migrations = ", ".join(f"`{_text(name)}`" for name in run["plan"]) or "none was planned"
     return "\n".join(
         [
-            "## Migration Rollback Incident Report",
+            f"## {TITLES.get(run['kind'], 'Migration Rollback Incident Report')}",
             "",
             f"**Outcome:** {outcome_sentence(run)}  ",
             f"**Date:** {run['started_at'][:16].replace('T', ' ')} UTC  ",
@@ -94,29 +91,12 @@ def _error(run: Mapping[str, Any]) -> str:
 
 
 def _actions(run: Mapping[str, Any]) -> str:
-    rehearsal = run["kind"] == "rehearsal"
-    succeeded = run["outcome"] in ("rehearsed", "rolled_back")
-    tested = succeeded if rehearsal else run["evidence_id"]
-    rollback = "Not part of this run" if rehearsal else ("Success" if succeeded else _failure(run))
-    return "\n".join(
-        [
-            f"1. Backup created: {run['backup_id'] or 'none'}",
-            f"2. Staging test: {'Success' if tested else 'Failure' if rehearsal else 'None'}"
-            + (f" (evidence {run['evidence_id']})" if run["evidence_id"] else ""),
-            f"3. Production rollback: {rollback}",
-            f"4. Restoration required: {_restoration(run)}",
-        ]
-    )
+    return "\n".join(f"{number}. {_text(line)}" for number, line in enumerate(action_lines(run), start=1))
 
 
-def _failure(run: Mapping[str, Any]) -> str:
-    return "Not begun" if run["outcome"] in ("refused", "aborted") else "Failure"
-
-
-def _restoration(run: Mapping[str, Any]) -> str:
-    if run["restore_seconds"] is None:
-        return "No"
-    return f"Yes, it took {run['restore_seconds']:.3f} s"
+def _next(run: Mapping[str, Any], events: Sequence[Event]) -> str:
+    steps = [f"- {_text(step)}" for step in next_steps(run, events)]
+    return "### What to Do Next\n" + "\n".join(steps) if steps else ""
 
 
 def _timeline(events: Sequence[Event]) -> str:

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .journal import Event
 
 OUTCOMES = {
     "rehearsed": "Rehearsed. The plan works on a fresh copy of production; production may follow while the evidence is "
@@ -24,6 +27,27 @@ OUTCOMES_OF_A_RESTORE = {
     "restored": "Restored. What was chosen has taken the database's place.",
     "failed": "Failed. Read the error below: a person is needed.",
 }
+
+ROOT_CAUSE = (
+    "What went wrong with the migration?",
+    "Was it tested in staging?",
+    "What was missed in code review?",
+)
+
+ACTION_ITEMS = (
+    "Migration script corrected",
+    "Additional tests added",
+    "Documentation updated",
+    "Team notified",
+)
+
+OF_A_RESTORE = {
+    "restored_from": "What was put in the database's place",
+    "scope": "What was damaged",
+    "partial": "What was reverted, and what was not",
+    "lost_since": "Written since the backup, and no longer there",
+}
+"""Entries of C(run.json) that only a restore has."""
 
 WENT_WELL = ("rehearsed", "rolled_back")
 """Outcomes after which nobody needs to be called; so is C(restored) for a restore, which was asked for."""
@@ -98,3 +122,64 @@ def closing_lines(run: Mapping[str, Any], report: str) -> list[str]:
 def call_lines(run: Mapping[str, Any]) -> list[str]:
     """Return whom to call, one line a role."""
     return [f"Call {line}" for line in contact_lines(run["contacts"])]
+
+
+def action_lines(run: Mapping[str, Any]) -> list[str]:
+    """Return the actions taken, as the runbook's template asks for them."""
+    if run["kind"] == "restore":
+        return [
+            f"Backup used: {run['backup_id'] or 'none'}",
+            f"Restoration: {'Success' if run['outcome'] == 'restored' else _failure(run)}",
+        ]
+    rehearsal, succeeded = run["kind"] == "rehearsal", run["outcome"] in WENT_WELL
+    tested = succeeded if rehearsal else run["evidence_id"]
+    staging = "Success" if tested else "Failure" if rehearsal else "None"
+    seconds = run["restore_seconds"]
+    return [
+        f"Backup created: {run['backup_id'] or 'none'}",
+        f"Staging test: {staging}" + (f" (evidence {run['evidence_id']})" if run["evidence_id"] else ""),
+        f"Production rollback: {'Not part of this run' if rehearsal else 'Success' if succeeded else _failure(run)}",
+        f"Restoration required: {'No' if seconds is None else f'Yes, it took {seconds:.3f} s'}",
+    ]
+
+
+def _failure(run: Mapping[str, Any]) -> str:
+    return "Not begun" if run["outcome"] in ("refused", "aborted") else "Failure"
+
+
+def next_steps(run: Mapping[str, Any], events: Sequence[Event]) -> list[str]:
+    """Return what is left to do after a run that came to an end; an error brings its own remedy."""
+    before, failed = (_kept(events, name) for name in ("before", "failed_database"))
+    steps = []
+    if run["outcome"] == "rehearsed":
+        steps.append(
+            "Roll production back while the evidence is young: ansible-playbook rollback.yml -e env=production"
+        )
+    if run["outcome"] == "rolled_back" and watch_alarmed(run):
+        steps.append(
+            "The watch raised an alarm. Nothing is restored by itself, as what was written since would be lost. To see "
+            f"what going back would do: ansible-playbook playbooks/restore.yml -e env={run['environment']} "
+            f"-e run={run['run_id']}"
+        )
+    if run["outcome"] == "rolled_back":
+        steps.append("Correct the migration and its down() before it is applied again.")
+    if run["outcome"] == "restored" and run["kind"] != "restore":
+        steps.append("Find the cause, correct it, and rehearse again before the next attempt.")
+    if before and run["outcome"] in ("rolled_back", "restored") and not failed:
+        steps.append(
+            f"{before} is what the database was before, closed. When nobody will want it back: {_drop(before)}"
+        )
+    if failed:
+        steps.append(f"{failed} is the candidate that failed, closed, for study. Afterwards: {_drop(failed)}")
+    return steps
+
+
+def _kept(events: Sequence[Event], name: str) -> str:
+    """Return the name of a database that a run has left, "" where there is none."""
+    found = [event["data"][name] for event in events if event["data"].get(name) and event["outcome"] == "ok"]
+    return str(found[-1]) if found and isinstance(found[-1], str) else ""
+
+
+def _drop(database: str) -> str:
+    quoted = database.replace('"', '""')
+    return f'DROP DATABASE "{quoted}";'

@@ -1,0 +1,102 @@
+# Copyright (c) 2026, balcon.rollback contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is told what, through the real playbook; channels that fail stop nothing. In the order of the file: the last
+run takes the migration back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from stage import DATABASES
+from web_server import WebServer, reply, web_server
+
+if TYPE_CHECKING:
+    from ansible_collections.balcon.rollback.tests.playbook.scene import Outcome, Scene, Variables
+
+PRODUCTION = DATABASES["production"]
+ASK = ("env=production", "rollback_rehearse=auto", "reason=a test", f"confirm={PRODUCTION}")
+CONTACTS = [
+    {"role": "Database administrator", "name": "Anna Example", "contact": "+49 30 1234-1"},
+    {"role": "On-call engineer", "contact": "https://oncall.example.com"},
+]
+CALL = "Call Database administrator: Anna Example, +49 30 1234-1; On-call engineer: https://oncall.example.com."
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    """Takes every notice."""
+    with web_server(reply()) as server:
+        yield server
+
+
+def play(scene: Scene, web: WebServer, *typed: str, **production: Any) -> Outcome:
+    """Play with the notices that a team would have, one of which never gets through."""
+    notices = [
+        {"channel": "webhook", "name": "incident tool", "url": web.url},
+        {"channel": "webhook", "name": "broken", "url": "http://127.0.0.1:9/", "events": ["started", "failed"]},
+    ]
+    common: Variables = {"rollback_notices": notices, "rollback_notice_deadline": 1, "rollback_contacts": CONTACTS}
+    return scene.play(*(typed or ASK), production={**common, **production}, staging=common)
+
+
+def told(web: WebServer) -> list[dict[str, Any]]:
+    """What the web server was told, in its order."""
+    return [json.loads(body) for _method, _path, _headers, body in web.requests]
+
+
+def events(web: WebServer) -> list[str]:
+    return [message["event"] for message in told(web)]
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_rollback_that_is_refused(scene: Scene, web: WebServer) -> None:
+    outcome = play(scene, web, "env=production", f"confirm={PRODUCTION}")
+    assert outcome.exit_code != 0
+    assert events(web) == ["refused"]
+    assert CALL in outcome.said
+    assert "Call Database administrator: Anna Example, +49 30 1234-1" in told(web)[0]["text"]
+
+
+@pytest.mark.usefixtures("untouched")
+def test_check_mode_tells_nobody(scene: Scene, web: WebServer) -> None:
+    outcome = play(scene, web, "env=staging", "--check")
+    assert outcome.exit_code == 0, outcome.output
+    assert web.requests == []
+
+
+def test_a_rollback_that_is_restored(scene: Scene, web: WebServer) -> None:
+    release = {"commands": {"stop": ["true"], "older": ["false"], "newer": ["true"]}}
+    before = scene.contents("production")
+    outcome = play(scene, web, rollback_keep_release=False, rollback_release=release)
+    assert outcome.exit_code != 0
+    assert outcome.records[-1]["outcome"] == "restored"
+    assert scene.contents("production") == before
+    assert events(web) == ["rehearsed", "planned", "started", "restored"]
+    assert CALL in outcome.said
+    last = told(web)[-1]
+    assert last["run"]["error"]["phase"] == "reopen"
+    assert "Call On-call engineer: https://oncall.example.com" in last["text"]
+    for report in ("report.md", "report.html"):
+        text = (outcome.folders[-1] / report).read_text()
+        assert "Database administrator: Anna Example, +49 30 1234-1" in text
+
+
+def test_a_restore_that_fails(scene: Scene, web: WebServer) -> None:
+    """Writes came after the swap, so that nothing is restored by itself: it is loud, and says whom to call."""
+    psql = str(scene.cluster("production").bin_dir / "psql")
+    insert = "INSERT INTO project_files DEFAULT VALUES"
+    write = [psql, scene.cluster("production").superuser_url(PRODUCTION), "-c", insert]
+    release = {"commands": {"stop": ["true"], "older": [write, ["false"]], "newer": ["true"]}}
+    outcome = play(scene, web, rollback_keep_release=False, rollback_release=release)
+    assert outcome.exit_code != 0
+    print(outcome.output)
+    assert outcome.records[-1]["outcome"] == "failed"
+    assert events(web)[-1] == "failed"
+    assert "Call Database administrator: Anna Example, +49 30 1234-1" in outcome.said
+    unsent = [notice for notice in outcome.records[-1]["notices"] if not notice["sent"]]
+    assert [notice["event"] for notice in unsent] == ["started", "failed"]
