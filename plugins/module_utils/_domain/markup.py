@@ -60,19 +60,21 @@ def _rendered(child: object) -> str:
     return child if isinstance(child, Markup) else escape(visible(child))
 
 
-def table(headings: list[str], rows: list[list[object]], *, numbers: tuple[int, ...] = ()) -> Markup:
+def table(
+    headings: list[str], rows: list[list[object]], *, numbers: tuple[int, ...] = (), tight: tuple[int, ...] = ()
+) -> Markup:
     """Build a table.
 
     Args:
         headings: of its columns.
         rows: their cells.
         numbers: the columns that hold numbers, by place.
+        tight: the columns whose cells stay on one line.
     """
+    classes = {**dict.fromkeys(tight, "tight"), **dict.fromkeys(numbers, "number")}
 
     def cells(kind: str, row: list[object]) -> Markup:
-        return joined(
-            *(element(kind, cell, class_="number" if place in numbers else None) for place, cell in enumerate(row))
-        )
+        return joined(*(element(kind, cell, class_=classes.get(place)) for place, cell in enumerate(row)))
 
     head = element("thead", element("tr", cells("th", list(headings))))
     body = element("tbody", *(element("tr", cells("td", row)) for row in rows))

@@ -96,7 +96,7 @@ def _actions(run: Mapping[str, Any]) -> str:
 
 def _next(run: Mapping[str, Any], events: Sequence[Event]) -> str:
     steps = [f"- {_text(step)}" for step in next_steps(run, events)]
-    return "### What to Do Next\n" + "\n".join(steps) if steps else ""
+    return f"### {'Still to Do' if run['error'] else 'What to Do Next'}\n" + "\n".join(steps) if steps else ""
 
 
 def _timeline(events: Sequence[Event]) -> str:

@@ -20,6 +20,7 @@ from .wording import (
     action_lines,
     contact_lines,
     loss_sentence,
+    may_have_lost,
     needs_a_person,
     next_steps,
     outcome_sentence,
@@ -138,8 +139,10 @@ def _override(run: Mapping[str, Any]) -> Markup | None:
 
 def _figures(run: Mapping[str, Any]) -> Markup:
     window = f"{run['window_seconds']:.1f} s" if run["window_seconds"] else "none"
-    rows = 0 if loss_sentence(run) == "None" else run["loss"]["rows"]
-    figures = [(window, "downtime, from closing to reopening"), (f"{rows:,}", "rows whose content went away")]
+    rows = run["loss"]["rows"] if may_have_lost(run) else 0
+    at_most = "up to " if rows and run["outcome"] == "failed" else ""
+    downtime = "downtime" + (" so far: see whether it is open" if run["outcome"] == "failed" else ", as users felt it")
+    figures = [(window, downtime), (f"{at_most}{rows:,}", "rows whose content went away")]
     since = run.get("lost_since")
     if since:
         known = since.get("known", True) and "rows" in since
@@ -169,7 +172,8 @@ def _next(run: Mapping[str, Any], events: Sequence[Event]) -> Markup | None:
     steps = next_steps(run, events)
     if not steps:
         return None
-    return element("section", element("h2", "What to do next"), bullets(list(steps)), class_="box")
+    heading = "Still to do" if run.get("error") else "What to do next"
+    return element("section", element("h2", heading), bullets(list(steps)), class_="box")
 
 
 def _timeline(run: Mapping[str, Any], events: Sequence[Event]) -> Markup:
@@ -289,7 +293,7 @@ def _notices(run: Mapping[str, Any]) -> Markup | None:
         for notice in run["notices"]
     ]
     heads = ["Event", "Channel", "Sent", "Attempts", "Why not"]
-    return element("section", element("h2", "Notices"), table(heads, rows, numbers=(3,)))
+    return element("section", element("h2", "Notices"), table(heads, rows, numbers=(3,), tight=(0, 2)))
 
 
 def _contacts(run: Mapping[str, Any]) -> Markup | None:
@@ -312,7 +316,7 @@ def _record(run: Mapping[str, Any], events: Sequence[Event]) -> Markup:
         ]
         for event in events
     ]
-    steps = table(["UTC", "Phase", "Action", "Seconds", "Outcome"], rows, numbers=(3,))
+    steps = table(["UTC", "Phase", "Action", "Seconds", "Outcome"], rows, numbers=(3,), tight=(0, 1, 4))
     return element(
         "section",
         element("h2", "Actions taken"),

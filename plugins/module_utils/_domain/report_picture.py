@@ -122,7 +122,9 @@ def _bar(event: Event, left: float, right: float, top: float) -> Markup:
     kind = event["outcome"] if event["outcome"] != "ok" else "restore" if event["phase"] == "restore" else "ok"
     name = element("title", f"{event['action']}: {_seconds(event['seconds'])}, {event['outcome']}")
     wide = max(_NARROWEST, right - left)
-    return element("rect", name, x=_n(left), y=top + 5, width=_n(wide), height=_ROW - 10, rx=2, class_=f"bar {kind}")
+    return element(
+        "rect", name, x=_n(left), y=top + 5, width=_n(wide), height=_n(_ROW - 10), rx=2, class_=f"bar {kind}"
+    )
 
 
 def _window_band(events: Sequence[Event], axis: Axis, bottom: float) -> Markup | None:

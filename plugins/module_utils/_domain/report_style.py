@@ -45,7 +45,7 @@ dl.facts dt { color: var(--soft); } dl.facts dd { margin: 0; }
 code, .names li { font: .9em ui-monospace, "DejaVu Sans Mono", "Liberation Mono", Consolas, monospace; }
 table { width: 100%; border-collapse: collapse; font-size: 14px; }
 th, td { padding: 6px 10px 6px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-th { color: var(--soft); font-weight: 600; }
+th { color: var(--soft); font-weight: 600; } th, .tight { white-space: nowrap; }
 .number { padding-right: 22px; text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .mark { display: inline-block; padding: 0 8px; border-radius: 10px; background: var(--good-soft); color: var(--good);
   font-size: 13px; white-space: nowrap; }

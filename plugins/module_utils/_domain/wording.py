@@ -85,17 +85,23 @@ def loss_sentence(run: Mapping[str, Any], mark: Callable[[str], str] = str) -> s
         mark: makes a name of the database into what stands in the text.
     """
     loss = run["loss"]
-    if run["outcome"] != "rolled_back" and run["kind"] != "rehearsal":
+    if not may_have_lost(run):
         return "None"
     parts = [
         f"{kind} {', '.join(mark(str(name)) for name in loss[kind])}" for kind in ("tables", "columns") if loss[kind]
     ]
     if not parts:
         return "None"
+    where = "where the rolled-back database is the one in use, " if run["outcome"] == "failed" else ""
     return (
-        f"{' and '.join(parts)} went away with the migration, with content in {loss['rows']} rows; "
+        f"{where}{' and '.join(parts)} went away with the migration, with content in {loss['rows']} rows; "
         "every other row was kept"
     )
+
+
+def may_have_lost(run: Mapping[str, Any]) -> bool:
+    """Tell whether what the plan takes away is, or may be, gone: a run that failed may have left it either way."""
+    return run["kind"] == "rehearsal" or run["outcome"] in ("rolled_back", "failed")
 
 
 def contact_lines(contacts: object) -> list[str]:
