@@ -8,12 +8,17 @@ run takes the migration back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from stage import DATABASES
 from web_server import WebServer, reply, web_server
+
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.names import derived_name
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.notice import EVENTS
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Outcome, Scene, Variables
@@ -34,11 +39,12 @@ def web() -> Iterator[WebServer]:
         yield server
 
 
-def play(scene: Scene, web: WebServer, *typed: str, **production: Any) -> Outcome:
+def play(scene: Scene, web: WebServer, *typed: str, more: Sequence[Variables] = (), **production: Any) -> Outcome:
     """Play with the notices that a team would have, one of which never gets through."""
     notices = [
         {"channel": "webhook", "name": "incident tool", "url": web.url},
         {"channel": "webhook", "name": "broken", "url": "http://127.0.0.1:9/", "events": ["started", "failed"]},
+        *more,
     ]
     common: Variables = {"rollback_notices": notices, "rollback_notice_deadline": 1, "rollback_contacts": CONTACTS}
     return scene.play(*(typed or ASK), production={**common, **production}, staging=common)
@@ -87,16 +93,71 @@ def test_a_rollback_that_is_restored(scene: Scene, web: WebServer) -> None:
 
 
 def test_a_restore_that_fails(scene: Scene, web: WebServer) -> None:
-    """Writes came after the swap, so that nothing is restored by itself: it is loud, and says whom to call."""
+    """A write came after the swap, so that nothing is restored by itself: it is loud, and says whom to call."""
     psql = str(scene.cluster("production").bin_dir / "psql")
-    insert = "INSERT INTO project_files DEFAULT VALUES"
-    write = [psql, scene.cluster("production").superuser_url(PRODUCTION), "-c", insert]
+    write = [psql, scene.cluster("production").superuser_url(PRODUCTION), "-c", "CREATE TABLE written (id int)"]
     release = {"commands": {"stop": ["true"], "older": [write, ["false"]], "newer": ["true"]}}
     outcome = play(scene, web, rollback_keep_release=False, rollback_release=release)
     assert outcome.exit_code != 0
-    print(outcome.output)
     assert outcome.records[-1]["outcome"] == "failed"
     assert events(web)[-1] == "failed"
     assert "Call Database administrator: Anna Example, +49 30 1234-1" in outcome.said
     unsent = [notice for notice in outcome.records[-1]["notices"] if not notice["sent"]]
     assert [notice["event"] for notice in unsent] == ["started", "failed"]
+    assert report_rows(outcome) >= 2
+    put_back(scene, outcome)
+
+
+def report_rows(outcome: Outcome) -> int:
+    """How many notices the report says were not sent."""
+    return (outcome.folders[-1] / "report.md").read_text().count("| not sent |")
+
+
+def put_back(scene: Scene, outcome: Outcome) -> None:
+    """Do by hand what the message of the failed restore leaves to a person."""
+    run_id = outcome.records[-1]["run_id"]
+    before = derived_name(PRODUCTION, "before", run_id)
+    for statement in (
+        f'ALTER DATABASE "{PRODUCTION}" RENAME TO written_after',
+        f'ALTER DATABASE "{before}" RENAME TO "{PRODUCTION}"',
+        f'ALTER DATABASE "{PRODUCTION}" ALLOW_CONNECTIONS true',
+        f'COMMENT ON DATABASE "{PRODUCTION}" IS NULL',
+        "DROP DATABASE written_after WITH (FORCE)",
+    ):
+        scene.execute("production", statement, database="postgres")
+    scene.maintenance_file.unlink(missing_ok=True)
+
+
+def test_a_rollback_with_an_alarm(scene: Scene, web: WebServer) -> None:
+    """One of the channels hangs: the rollback goes on, and the window is not longer for it."""
+    asked = count(1)
+
+    def door(handler: BaseHTTPRequestHandler) -> None:
+        reply("fine", 200 if next(asked) < 3 else 500)(handler)
+
+    def hang(handler: BaseHTTPRequestHandler) -> None:
+        handler.connection.recv(1)
+
+    with web_server(door) as public, web_server(hang) as hanging:
+        outcome = play(
+            scene, web,
+            more=[{"channel": "slack", "name": "hangs", "url": f"{hanging.url}/a/secret/path"}],
+            rollback_endpoints=[{"name": "public door", "url": public.url}],
+            rollback_watch_seconds=3, rollback_watch_interval=1,
+        )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.records[-1]["outcome"] == "rolled_back"
+    assert events(web) == ["rehearsed", "planned", "started", "watch_alarm", "rolled_back"]
+    actions = [json.loads(line)["action"] for line in (outcome.folders[-1] / "journal.jsonl").read_text().splitlines()]
+    assert actions.index("tell about it: started") < actions.index("turn maintenance mode on")
+    assert set(outcome.records[-1]["window_breakdown"]) & set(map("tell about it: {}".format, EVENTS)) == set()
+    planned = told(web)[1]
+    assert "Predicted window" in planned["text"]
+    assert "outcome" not in planned["run"]
+    assert "Call Database administrator" in told(web)[3]["text"]
+    unsent = [notice["name"] for notice in outcome.records[-1]["notices"] if not notice["sent"]]
+    assert unsent.count("hangs") == 4
+    assert "Notices that were not sent: planned by hangs" in outcome.said
+    page = (outcome.folders[-1] / "report.html").read_text()
+    assert "Rolled back, and the watch raised an alarm" in page
+    assert "secret/path" not in outcome.output + page

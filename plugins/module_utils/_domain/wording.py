@@ -109,7 +109,8 @@ def contact_lines(contacts: object) -> list[str]:
     lines = []
     for contact in contacts if isinstance(contacts, list) else []:
         parts = [str(contact.get(name) or "").strip() for name in ("name", "contact")]
-        lines.append(f"{contact.get('role') or 'Contact'}: {', '.join(part for part in parts if part)}")
+        who = [str(contact.get("role") or "Contact"), ", ".join(part for part in parts if part)]
+        lines.append(": ".join(part for part in who if part))
     return lines
 
 
