@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Scene, Variables
 
 SPECIAL = """ "it's" <&>%+/=?#\\@:;ü!"""
+GIVEN = ("jwtSecret", "signingKey", "deployToken", "flagToken", "mailPassword", "pagerToken", "hookPath")
 PRINT_EVERYTHING = """
 const all = process.env;
 for (const value of [all.DATABASE_URL, all.JWT_SECRET, all.CANARY].filter(Boolean)) {
@@ -73,10 +74,7 @@ class ArgumentLists:
 @pytest.fixture(scope="module")
 def canaries(scene: Scene) -> Canaries:
     """Play staging and production at ``-vvv``, with tools that print all that they are given."""
-    secrets = {
-        name: f"{name}7Qx9ZtKv{SPECIAL}"
-        for name in ("jwtSecret", "signingKey", "deployToken", "flagToken", "mailPassword", "pagerToken", "hookPath")
-    }
+    secrets = {name: f"{name}7Qx9ZtKv{SPECIAL}" for name in GIVEN}
     secrets["header"] = "headerToken7Qx9ZtKv+/=%"  # a header holds less than any character
     secrets["hookHeader"] = "hookHeader7Qx9ZtKv+/=%"
     for kind in KINDS:
@@ -185,22 +183,7 @@ def first_excerpt(text: bytes, needles: Iterable[bytes]) -> bytes:
     return text[max(0, min(places) - 300) :][:600] if places else b""
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "production",
-        "staging",
-        "jwtSecret",
-        "signingKey",
-        "deployToken",
-        "flagToken",
-        "header",
-        "mailPassword",
-        "pagerToken",
-        "hookPath",
-        "hookHeader",
-    ],
-)
+@pytest.mark.parametrize("name", ["production", "staging", *GIVEN, "header", "hookHeader"])
 def test_a_secret_is_nowhere(canaries: Canaries, name: str) -> None:
     secret = canaries.secrets[name]
     core = secret[:12].encode()  # no way of escaping changes letters and digits

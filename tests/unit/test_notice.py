@@ -56,8 +56,9 @@ def test_before_the_window_nothing_is_said_of_an_outcome() -> None:
 def test_a_failure_says_what_to_do_and_whom_to_call() -> None:
     events = journal(*DONE[:2], ("restore", "failed", ERROR))
     message = compose("failed", events, [], at=AT, report="/state/report.html")
-    for words in ("Rollback FAILED", "What happened (phase restore): It broke. Badly.", "What to do next: Mend it.",
-                  "Call Backend lead: Ben, ben@example.com", "Call On-call\n", "Report: /state/report.html"):  # fmt: skip
+    error = "What happened (phase restore): It broke. Badly."
+    calls = ("Call Backend lead: Ben, ben@example.com", "Call On-call\n")
+    for words in ("Rollback FAILED", error, "What to do next: Mend it.", *calls, "Report: /state/report.html"):
         assert words in message.text
     assert message.payload["run"]["error"]["remedy"] == "Mend it."
 
