@@ -70,11 +70,20 @@ def test_good_news_calls_nobody() -> None:
     assert "Call" not in message.text
 
 
-def test_an_alarm_calls_somebody() -> None:
-    message = compose("watch_alarm", journal(*DONE), ["Errors: 3 of 4"], at=AT)
+def test_an_alarm_says_what_was_seen_and_calls_somebody() -> None:
+    breaches = [{"after_seconds": 2.0, "message": "latency is up"}, *[{"name": "door", "reason": "status 500"}] * 4]
+    watch: Step = ("watch", "ok", {"watch": {"alarm": True, "breaches": breaches}})
+    message = compose("watch_alarm", journal(*DONE, watch), [], at=AT)
     assert message.subject == "[production] ALARM of the watch: shop"
-    assert "Call Backend lead" in message.text
-    assert "Errors: 3 of 4" in message.text
+    for words in (
+        "Seen after 2.0 s: latency is up",
+        "Seen after ? s: door: status 500",
+        "2 more",
+        "Call Backend lead",
+        "To do: The watch raised an alarm.",
+        "restore.yml -e env=production -e run=20261123t080000abcd",
+    ):
+        assert words in message.text
 
 
 def test_a_restore_that_was_asked_for_calls_nobody() -> None:

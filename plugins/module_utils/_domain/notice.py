@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .outcome import summarise
-from .wording import call_lines, downtime_sentence, loss_sentence, needs_a_person, outcome_sentence
+from .wording import call_lines, downtime_sentence, loss_sentence, needs_a_person, next_steps, outcome_sentence
 
 if TYPE_CHECKING:
     from .journal import Event
@@ -47,6 +47,7 @@ _SENTENCES = {
     "watch_alarm": "The application answers worse than before. Nothing is restored by itself.",
 }
 
+_BREACHES_TOLD = 3
 _LEFT_OUT = ("phases", "window_breakdown", "candidate", "notices", "contacts")
 _LEFT_OUT_UNFINISHED = ("outcome", "finished_at", "error", "window_seconds", "restore_seconds", "loss")
 
@@ -79,7 +80,7 @@ def compose(event: str, events: Sequence[Event], lines: Sequence[str], *, at: st
     """
     run = summarise(events) if events else {}
     subject = _subject(event, run)
-    told = [subject, *_story(event, run), *lines, *_calls(event, run)]
+    told = [subject, *_story(event, run), *lines, *_left(event, run, events), *_calls(event, run)]
     told += [f"Report: {report}"] if report and event not in UNFINISHED else []
     left_out = _LEFT_OUT + (_LEFT_OUT_UNFINISHED if event in UNFINISHED else ())
     text = "\n".join(map(_one_line, told))
@@ -122,6 +123,21 @@ def _end(run: Mapping[str, Any]) -> list[str]:
         lines += [f"What was not touched: {error['untouched']}"] if error["untouched"] else []
         lines += [f"What to do next: {error['remedy']}"] if error["remedy"] else []
     return lines
+
+
+def _left(event: str, run: Mapping[str, Any], events: Sequence[Event]) -> list[str]:
+    """Return what was seen, after an alarm, and what is left to do after any end."""
+    if not run or event in UNFINISHED:
+        return []
+    seen = run.get("watch") or {}
+    breaches = (seen.get("breaches") or []) if event == "watch_alarm" else []
+    lines = [f"Seen after {entry.get('after_seconds', '?')} s: {_breach(entry)}" for entry in breaches[:_BREACHES_TOLD]]
+    lines += [f"{len(breaches) - _BREACHES_TOLD} more; the report lists them"] if len(breaches) > _BREACHES_TOLD else []
+    return lines + [f"To do: {step}" for step in next_steps(run, events)]
+
+
+def _breach(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("message") or f"{entry.get('name', 'an endpoint')}: {entry.get('reason', 'not as described')}")
 
 
 def _calls(event: str, run: Mapping[str, Any]) -> list[str]:
