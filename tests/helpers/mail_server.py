@@ -36,6 +36,7 @@ class MailServer:
         logins: user names and passwords that were tried.
         refusals: what is answered to the next RCPT commands, one each, before they are accepted again.
         refused: receivers that are never accepted.
+        letters_refused: what is answered to the next letters, one each, before they are taken again.
     """
 
     port: int = 0
@@ -43,6 +44,7 @@ class MailServer:
     logins: list[tuple[str, str]] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
+    letters_refused: list[str] = field(default_factory=list)
 
     async def handle_RCPT(  # noqa: N802  # the name is aiosmtpd's
         self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
@@ -56,7 +58,9 @@ class MailServer:
         return "250 OK"
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
-        """Take the letter."""
+        """Take the letter, or not."""
+        if self.letters_refused:
+            return self.letters_refused.pop(0)
         letter = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(letter, EmailMessage)
         self.letters.append(letter)

@@ -256,6 +256,11 @@ def test_what_cannot_be_sent_at_all(run_module: Any, run: dict[str, Any], channe
     assert words in error
 
 
+def test_what_nobody_thought_of_is_said_as_well(run_module: Any, run: dict[str, Any]) -> None:
+    channel = {"channel": "command", "command": ["true", "an argument that holds a \0"]}
+    assert only(tell(run_module, channel, **run)) == (False, 1, "ValueError: embedded null byte")
+
+
 def test_nobody_answers(run_module: Any, run: dict[str, Any], tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -333,9 +338,10 @@ def test_mail_server_that_refuses_receivers(run_module: Any, run: dict[str, Any]
     assert len(mail.letters) == 1
 
 
-def test_mail_server_that_is_busy_once(run_module: Any, run: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("busy", ["refusals", "letters_refused"])
+def test_mail_server_that_is_busy_once(run_module: Any, run: dict[str, Any], tmp_path: Path, busy: str) -> None:
     with mail_server(tmp_path) as mail:
-        mail.refusals = ["451 come back later"]
+        getattr(mail, busy).append("451 come back later")
         channel = {"channel": "email", "host": "127.0.0.1", "security": "none", "sender": "a@example.com"}
         result = only(tell(run_module, {**channel, "port": mail.port, "to": ["b@example.com"]}, **run))
     assert result == (True, 2, "")
@@ -353,8 +359,9 @@ def test_address_that_is_a_header(run_module: Any, run: dict[str, Any], tmp_path
     with mail_server(tmp_path) as mail:
         channel: dict[str, Any] = {"channel": "email", "host": "127.0.0.1", "security": "none", "to": ["b@example.com"]}
         channel.update(port=mail.port, sender="a@example.com\r\nBcc: c@example.com")
-        sent, attempts, _error = only(tell(run_module, channel, **run))
+        sent, attempts, error = only(tell(run_module, channel, **run))
     assert (sent, attempts, mail.letters) == (False, 1, [])
+    assert error == "an address or a line of the message is not allowed in an e-mail"
 
 
 # -- its record ------------------------------------------------------------------------------------------------------

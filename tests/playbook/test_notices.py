@@ -47,7 +47,8 @@ def play(scene: Scene, web: WebServer, *typed: str, more: Sequence[Variables] = 
         *more,
     ]
     common: Variables = {"rollback_notices": notices, "rollback_notice_deadline": 1, "rollback_contacts": CONTACTS}
-    return scene.play(*(typed or ASK), production={**common, **production}, staging=common)
+    playbook = production.pop("playbook", "rollback.yml")
+    return scene.play(*(typed or ASK), playbook=playbook, production={**common, **production}, staging=common)
 
 
 def told(web: WebServer) -> list[dict[str, Any]]:
@@ -126,6 +127,24 @@ def put_back(scene: Scene, outcome: Outcome) -> None:
     ):
         scene.execute("production", statement, database="postgres")
     scene.maintenance_file.unlink(missing_ok=True)
+
+
+def test_a_restore_from_a_backup(scene: Scene, web: WebServer) -> None:
+    """restore.yml tells as well, after maintenance mode is on; the backup is one that a run above has made."""
+    name = f"confirm={PRODUCTION}"
+    outcome = play(scene, web, "env=production", "to=latest_good", "reason=a test", name, playbook="restore.yml")
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.records[-1]["outcome"] == "restored"
+    assert events(web) == ["started", "restored"]
+    assert told(web)[0]["subject"] == f"[production] Restore begins now: {PRODUCTION}"
+    assert "Call" not in told(web)[-1]["text"]
+    page = (outcome.folders[-1] / "report.html").read_text()
+    assert "Database restoration report" in page
+    assert "Written since the backup, and no longer there" in page
+    declined = play(scene, web, "env=production", "to=latest_good", "confirm=another", playbook="restore.yml")
+    assert declined.exit_code != 0
+    assert CALL in declined.said
+    assert events(web)[-1] == declined.records[-1]["outcome"]
 
 
 def test_a_rollback_with_an_alarm(scene: Scene, web: WebServer) -> None:

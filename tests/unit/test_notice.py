@@ -86,8 +86,12 @@ def test_an_alarm_says_what_was_seen_and_calls_somebody() -> None:
         assert words in message.text
 
 
+def test_an_alarm_that_another_tool_raised_calls_somebody_too() -> None:
+    assert "Call Backend lead" in compose("watch_alarm", journal(*DONE), [], at=AT).text
+
+
 def test_a_restore_that_was_asked_for_calls_nobody() -> None:
-    events = journal(("restore", "ok", {"restored": True, "closed": True}), kind="restore")
+    events = journal(("restore", "ok", {"restored": True, "closed": True, "finished": True}), kind="restore")
     message = compose("restored", events, [], at=AT)
     assert "What was chosen has taken the database's place." in message.text
     assert "Call" not in message.text

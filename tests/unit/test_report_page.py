@@ -170,8 +170,8 @@ def test_notices_and_watch_are_there_as_well_in_the_markdown() -> None:
         assert words in text
     for words in ("**ALARM.**", "| started | team | not sent | 2 | status 500 |", "reason: status 500"):
         assert words in markdown
-    assert "playbooks/restore.yml -e env=production -e run=20261123t080000abcd" in text
-    assert "playbooks/restore.yml -e env=production -e run=20261123t080000abcd" in markdown
+    assert "ansible-playbook restore.yml -e env=production -e run=20261123t080000abcd" in text
+    assert "ansible-playbook restore.yml -e env=production -e run=20261123t080000abcd" in markdown
 
 
 def test_a_restore() -> None:

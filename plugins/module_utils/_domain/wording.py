@@ -165,7 +165,7 @@ def next_steps(run: Mapping[str, Any], events: Sequence[Event]) -> list[str]:
     if run["outcome"] == "rolled_back" and watch_alarmed(run):
         steps.append(
             "The watch raised an alarm. Nothing is restored by itself, as what was written since would be lost. To see "
-            f"what going back would do: ansible-playbook playbooks/restore.yml -e env={run['environment']} "
+            f"what going back would do: ansible-playbook restore.yml -e env={run['environment']} "
             f"-e run={run['run_id']}"
         )
     if run["outcome"] == "rolled_back":
