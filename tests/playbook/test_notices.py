@@ -140,7 +140,7 @@ def test_a_restore_from_a_backup(scene: Scene, web: WebServer) -> None:
     assert "Call" not in told(web)[-1]["text"]
     page = (outcome.folders[-1] / "report.html").read_text()
     assert "Database restoration report" in page
-    assert "Written since the backup, and no longer there" in page
+    assert "In the database, and not in what was to take its place" in page
     declined = play(scene, web, "env=production", "to=latest_good", "confirm=another", playbook="restore.yml")
     assert declined.exit_code != 0
     assert CALL in declined.said

@@ -191,6 +191,16 @@ def test_a_restore() -> None:
     assert "Call" not in text
 
 
+def test_what_a_restore_lost() -> None:
+    events = journal(CLOSED, kind="restore")
+    lost = {"tables": [{"name": "orders", "rows": 12, "changed": 3}], "rows": 12, "changed": 3, "known": True}
+    words = "12 rows that came later are no longer there, and 3 went back to older values"
+    assert words in read(events, lost_since=lost, outcome="restored")
+    assert words not in read(events, lost_since=lost, outcome="aborted")
+    assert "Data loss Not known in full" in read(events, lost_since={**lost, "unknown": ["quotes"]}, outcome="restored")
+    assert "Data loss None" in read(events, outcome="restored")
+
+
 def test_what_could_not_be_compared_is_not_called_nothing() -> None:
     lost = {"lost_since": {"tables": [], "rows": 0, "known": False}, "outcome": "restored"}
     assert "not known rows lost that came after the backup" in read(journal(CLOSED, kind="restore"), **lost)
@@ -293,6 +303,12 @@ def test_the_bars_stand_in_their_order_inside_the_picture(times: list[tuple[floa
     assert len(found) == len(steps) + 1
     assert all(0 <= left < right <= WIDTH for left, right in found)
     assert min(left for left, _right in found) == found[0][0]
+
+
+def test_a_run_of_no_length_has_a_picture() -> None:
+    events = journal()
+    events[0]["seconds"] = 0.0
+    assert len(bars(page_of(events))) == 1
 
 
 def test_a_long_watch_does_not_make_the_window_invisible() -> None:

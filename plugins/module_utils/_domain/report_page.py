@@ -113,9 +113,10 @@ def _facts(run: Mapping[str, Any]) -> Markup:
     plan = (
         joined(*(element("div", element("code", name)) for name in run["plan"])) if run["plan"] else "none was planned"
     )
+    migration: list[tuple[str, object]] = [] if run["kind"] == "restore" and not run["plan"] else [("Migration", plan)]
     facts: list[tuple[str, object]] = [
         ("Date", f"{run['started_at'][:16].replace('T', ' ')} UTC, until {run['finished_at'][11:16]} UTC"),
-        ("Migration", plan),
+        *migration,
         ("Database", joined(element("code", run["database"]), f" on host {run['host'] or 'unknown'}")),
         ("Environment", run["environment"]),
         ("Reason", run["reason"] or "not given"),
@@ -144,12 +145,13 @@ def _figures(run: Mapping[str, Any]) -> Markup:
     downtime = "downtime" + (" so far: see whether it is open" if run["outcome"] == "failed" else ", as users felt it")
     figures = [(window, downtime), (f"{at_most}{rows:,}", "rows whose content went away")]
     since = run.get("lost_since")
-    if since:
+    if since and may_have_lost(run):
         known = since.get("known", True) and "rows" in since
         figures[1] = (f"{since['rows']:,}" if known else "not known", "rows lost that came after the backup")
     if run["restore_seconds"] is not None:
         figures.append((f"{run['restore_seconds']:.3f} s", "to put the original back"))
-    figures.append((str(len(run["plan"])), "migrations in the plan"))
+    if run["plan"] or run["kind"] != "restore":
+        figures.append((str(len(run["plan"])), "migrations in the plan"))
     tiles = (element("div", element("strong", figure), element("span", what)) for figure, what in figures)
     return element("section", *tiles, class_="figures")
 
@@ -194,12 +196,14 @@ def _swatch(kind: str) -> Markup:
 def _impact(run: Mapping[str, Any], events: Sequence[Event]) -> Markup:
     changes = [event["data"]["change"] for event in events if event["data"].get("change")]
     change = changes[-1] if changes else []
-    parts = [element("h2", "Impact"), element("h3", "What the plan changed, by the catalogue")]
+    parts = [element("h2", "Impact")]
+    if change or run["kind"] != "restore":
+        parts.append(element("h3", "What the plan changed, by the catalogue"))
     if change:
         parts.append(bullets(list(change), "names") if isinstance(change, list) else outline(change))
         if run["outcome"] == "restored" and run["kind"] != "restore":
             parts.append(element("p", "Not in effect: the database is what it was before.", class_="soft"))
-    else:
+    elif run["kind"] != "restore":
         parts.append(element("p", "Nothing."))
     parts += [element("h3", "Data loss"), element("p", _capital(loss_sentence(run)))]
     parts += [element("h3", "Affected users"), element("p", "To be filled in.", class_="soft")]
@@ -222,8 +226,10 @@ def _finding(value: object) -> Markup:
     if isinstance(lines, list) and lines:
         return bullets(list(lines))
     if _is_rows(tables):
-        rest = {name: entry for name, entry in value.items() if name != "tables"}
-        return joined(_as_table(tables), outline(rest))
+        rest = {
+            name: entry for name, entry in value.items() if name != "tables" and entry not in (None, "", [], {}, True)
+        }
+        return joined(_as_table(tables), outline(rest) if rest else None)
     return outline(value)
 
 

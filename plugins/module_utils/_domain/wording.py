@@ -45,7 +45,7 @@ OF_A_RESTORE = {
     "restored_from": "What was put in the database's place",
     "scope": "What was damaged",
     "partial": "What was reverted, and what was not",
-    "lost_since": "Written since the backup, and no longer there",
+    "lost_since": "In the database, and not in what was to take its place",
 }
 """Entries of C(run.json) that only a restore has."""
 
@@ -87,6 +87,8 @@ def loss_sentence(run: Mapping[str, Any], mark: Callable[[str], str] = str) -> s
     loss = run["loss"]
     if not may_have_lost(run):
         return "None"
+    if run["kind"] == "restore":
+        return _lost_by_restore(run.get("lost_since"))
     parts = [
         f"{kind} {', '.join(mark(str(name)) for name in loss[kind])}" for kind in ("tables", "columns") if loss[kind]
     ]
@@ -99,9 +101,23 @@ def loss_sentence(run: Mapping[str, Any], mark: Callable[[str], str] = str) -> s
     )
 
 
+def _lost_by_restore(lost: Any) -> str:
+    if lost is None:  # no other database took the place
+        return "None"
+    if not lost.get("known", True) or lost.get("unknown"):
+        return "Not known in full: not every table could be compared with what took the database's place"
+    if not lost.get("rows") and not lost.get("changed"):
+        return "None"
+    return (
+        f"{lost.get('rows', 0)} rows that came later are no longer there, and {lost.get('changed', 0)} went back to "
+        "older values; the database as it was is kept"
+    )
+
+
 def may_have_lost(run: Mapping[str, Any]) -> bool:
     """Tell whether what the plan takes away is, or may be, gone: a run that failed may have left it either way."""
-    return run["kind"] == "rehearsal" or run["outcome"] in ("rolled_back", "failed")
+    changed = ("restored", "failed") if run["kind"] == "restore" else ("rolled_back", "failed")
+    return run["kind"] == "rehearsal" or run["outcome"] in changed
 
 
 def contact_lines(contacts: object) -> list[str]:
