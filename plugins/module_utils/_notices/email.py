@@ -97,7 +97,7 @@ class EmailChannel(Channel):
 
     def _not_sent(self, error: smtplib.SMTPException) -> NotSent:
         if isinstance(error, smtplib.SMTPRecipientsRefused):
-            codes = {code for code, _reply in error.recipients.values()}
+            codes = {code for code, _text in error.recipients.values()}
             replies = "; ".join(f"{name}: {_reply(*answer)}" for name, answer in sorted(error.recipients.items()))
             return NotSent(self._clean(f"no receiver was accepted: {replies}"), again=codes <= set(_TEMPORARY))
         if isinstance(error, smtplib.SMTPResponseException):
