@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ._argspec import ArgumentSpec
+from ._domain.notice import EVENTS
 from ._domain.probe import without_credentials
 from ._domain.railway import ENDPOINT as ENDPOINT_OF_RAILWAY
 from ._domain.secrets import is_plain
@@ -87,6 +88,25 @@ MAINTENANCE_OPTIONS: dict[str, Any] = {
 MAINTENANCE_RULES: list[tuple[str, str, list[str]]] = [
     ("provider", kind, [kind]) for kind in ("file", "command", "http", "railway")
 ]
+
+NOTICE_CHANNEL: dict[str, Any] = {
+    "channel": {"type": "str", "required": True, "choices": ["webhook", "slack", "email", "command"]},
+    "name": {"type": "str"},
+    "events": {"type": "list", "elements": "str", "choices": list(EVENTS)},
+    "url": {"type": "str", "no_log": True},
+    "headers": {"type": "dict", "no_log": True},
+    "host": {"type": "str"},
+    "port": {"type": "int"},
+    "security": {"type": "str", "choices": ["starttls", "tls", "none"], "default": "starttls"},
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "sender": {"type": "str"},
+    "to": {"type": "list", "elements": "str"},
+    "ca_file": {"type": "path"},
+    "command": {"type": "list", "elements": "str"},
+    "environment": {"type": "dict", "no_log": True},
+    "chdir": {"type": "path"},
+}
 
 ENGINE = ArgumentSpec(
     {

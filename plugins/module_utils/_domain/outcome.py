@@ -54,6 +54,9 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
         "evidence_id": _latest(events, "evidence_id", None),
         "backup_id": (_latest(events, "source", None) or {}).get("backup_id") or _latest(events, "backup_id", None),
         "override": _latest(events, "override", None),
+        "watch": _latest(events, "watch", None),
+        "notices": [notice for event in events for notice in event["data"].get("notices", [])],
+        "contacts": start.get("contacts") or [],
         "scope": scope(events),
         "lost_since": _latest(events, "lost_since", None),
         "partial": _latest(events, "partial", None),
@@ -169,7 +172,20 @@ def _phases(events: Sequence[Event]) -> list[dict[str, Any]]:
 
 
 def _window(events: Sequence[Event]) -> dict[str, float]:
-    """Return the seconds of each action of the window, with what lies between them under C(between steps).
+    """Return the seconds of each action of the window, with what lies between them under C(between steps)."""
+    inside = window_events(events)
+    if not inside:
+        return {}
+    breakdown: dict[str, float] = {}
+    for event in inside:
+        breakdown[event["action"]] = round(breakdown.get(event["action"], 0.0) + event["seconds"], 3)
+    total = max(_end(event) for event in inside) - _begin(inside[0])
+    breakdown["between steps"] = round(total - sum(breakdown.values()), 3)
+    return breakdown
+
+
+def window_events(events: Sequence[Event]) -> list[Event]:
+    """Return the events of the window; empty where the database was not closed.
 
     It is what users feel: from closing, or from maintenance mode where a probe has seen it, to the last event with
     which the application answers again.
@@ -178,15 +194,9 @@ def _window(events: Sequence[Event]) -> dict[str, float]:
     first = next((place for place, event in enumerate(inside) if _shuts_out(event)), None)
     felt = any(event["data"].get("closed") for event in inside) or events[0]["data"]["kind"] == "restore"
     if first is None or not felt:
-        return {}
+        return []
     last = max((place for place, event in enumerate(inside) if _lets_in(event)), default=len(inside) - 1)
-    inside = inside[first : last + 1]
-    breakdown: dict[str, float] = {}
-    for event in inside:
-        breakdown[event["action"]] = round(breakdown.get(event["action"], 0.0) + event["seconds"], 3)
-    total = max(_end(event) for event in inside) - _begin(inside[0])
-    breakdown["between steps"] = round(total - sum(breakdown.values()), 3)
-    return breakdown
+    return inside[first : last + 1]
 
 
 def _shuts_out(event: Event) -> bool:
