@@ -333,7 +333,7 @@ def test_what_does_not_fit_is_refused(restore: Callable[..., Outcome], typed: li
     assert_refused(restore(*ASK, CONFIRM, *typed), *words)
 
 
-# -- back to before a run -----------------------------------------------------------------------------------------------
+# -- back to before a run ----------------------------------------------------------------------------------------------
 
 
 def test_back_to_before_a_rollback_that_has_ended(scene: Scene, restore: Callable[..., Outcome]) -> None:

@@ -104,3 +104,11 @@ def test_the_sentence() -> None:
 def test_contents_are_never_called_proven() -> None:
     for now in (BEFORE, AFTER, USERS_REVERTED):
         assert "Contents are not judged" in describe_partial(BEFORE, now, REHEARSED)["lines"][0]
+
+
+def test_only_tables_are_judged_sequences_are_named() -> None:
+    before = {**deepcopy(BEFORE), "sequences": {"public.users_id_seq": {"type": "integer"}}}
+    rehearsed = canonical(change_between(before, without(before, "sequences", "public.users_id_seq")))
+    partial = describe_partial(before, without(before, "columns", "public.projects.subtitle"), rehearsed)
+    assert set(partial["tables"]) == {"public.projects"}
+    assert partial["missing"] == ["sequences: public.users_id_seq removed"]

@@ -49,7 +49,9 @@ def describe_partial(before: Catalogue, now: Catalogue, rehearsed: Change | None
     expected, made = dict(_entries(wanted)), dict(_entries(found))
     done = {entry for entry, value in expected.items() if entry in made and made[entry] == value}
     missing, unexpected = sorted(set(expected) - done), sorted(set(made) - done)
-    tables = _judged(owners, done, missing, unexpected)
+    known = {name for part in (before, now, wanted["added"]) for kind in _OWN_TABLE for name in part.get(kind, {})}
+    judged = _judged(owners, done, missing, unexpected)
+    tables = {name: found for name, found in judged.items() if name in known | set(owners.values())}
     state = _state(is_empty(found), rehearsed is not None, bool(done), bool(missing), bool(unexpected))
     description = {
         "state": state,
