@@ -86,6 +86,7 @@ GOOD = ("restore", "restore the backup", "ok", {"source": {"backup_id": "b", "cr
         ([GOOD, CLOSED, RESTORED], "aborted"),
         ([GOOD, CLOSED, SWAPPED, ("reopen", "restart", "failed", ERROR)], "failed"),
         ([GOOD, CLOSED, ("reopen", "swap", "failed", ERROR), ("restore", "undo", "failed", ERROR)], "failed"),
+        ([GOOD, CLOSED, ("close", "what came next", "failed", ERROR)], "failed"),
         ([("reopen", "restore the original", "failed", ERROR)], "failed"),
         ([UNDONE, ("reopen", "endpoints", "failed", ERROR)], "failed"),
         ([GOOD, CLOSED, SWAPPED, FINISHED, ("report", "notice", "failed", ERROR)], "restored"),
