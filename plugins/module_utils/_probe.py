@@ -53,21 +53,25 @@ class _SameOrigin(HTTPRedirectHandler):
         return super().redirect_request(req, *args)
 
 
-class _NoRedirect(HTTPRedirectHandler):
+class NoRedirect(HTTPRedirectHandler):
+    """Follows no redirect: the redirect is the answer."""
+
     def redirect_request(self, *_args: Any) -> None:
         """Follow none: the redirect is what is asked about."""
 
 
-def ask(endpoint: Endpoint, timeout: float) -> Answer:
+def ask(endpoint: Endpoint, timeout: float, *handlers: Any) -> Answer:
     """Ask one endpoint; never raises for what the network does.
 
     Args:
         endpoint: what to ask.
         timeout: seconds for the whole of it, the answer's last byte included.
+        handlers: of urllib, instead of the one that follows redirects within the same origin.
     """
     start = time.monotonic()
     wants_redirect = any(300 <= status < 400 for status in endpoint.status)  # noqa: PLR2004
-    opener = build_opener(ProxyHandler({}), _NoRedirect if wants_redirect else _SameOrigin)
+    chosen = handlers or [NoRedirect if wants_redirect else _SameOrigin]
+    opener = build_opener(ProxyHandler({}), *chosen)
     try:
         with _open(opener.open, endpoint, timeout) as response:
             body = _read(response, start + timeout)

@@ -223,6 +223,7 @@ def run_switch(
     folder: str,
     timeout: float,
     secrets: Iterable[str] = (),
+    standard_input: bytes = b"",
 ) -> Finished:
     """Run a command that may leave something running on purpose, such as one that starts a service.
 
@@ -234,13 +235,16 @@ def run_switch(
         folder: the working folder.
         timeout: seconds; after them the command and its process group are ended.
         secrets: what must not be read in its output.
+        standard_input: what it can read there; nothing, by default.
 
     Raises:
         Refused: it cannot be started.
     """
     started = time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        process = _start(arguments, environment, folder, output)
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as to_read:
+        to_read.write(standard_input)
+        to_read.seek(0)
+        process = _start(arguments, environment, folder, output, to_read if standard_input else subprocess.DEVNULL)
         if not _until(lambda: process.poll() is not None, timeout):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -291,7 +295,11 @@ def readable_tail(output: bytes, secrets: Iterable[str], *, cut: bool = False) -
 
 
 def _start(
-    arguments: Sequence[str], environment: Mapping[str, str], folder: str, output: int | IO[bytes]
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: str,
+    output: int | IO[bytes],
+    standard_input: int | IO[bytes] = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     program = shutil.which(arguments[0], path=environment.get("PATH", os.defpath))
     if program is None:
@@ -303,7 +311,7 @@ def _start(
     try:
         return subprocess.Popen(
             [program, *arguments[1:]],
-            stdin=subprocess.DEVNULL,
+            stdin=standard_input,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(environment),

@@ -14,8 +14,9 @@ from typing import Any
 
 from ._domain.errors import Refused
 from ._domain.names import new_run_id
-from ._domain.outcome import summarise
+from ._domain.outcome import has_failed, summarise
 from ._domain.report import render_report
+from ._domain.report_page import render_page
 from ._run import Run, check_private_folder, write_private_file
 
 
@@ -57,7 +58,7 @@ def begin(state_dir: Path, request: Mapping[str, Any], *, job_controller: bool, 
 
 
 def end(run: Run, failure: Mapping[str, Any] | None) -> tuple[dict[str, Any], bool]:
-    """End a run: write run.json, impact.json and report.md beside its journal.
+    """End a run: write run.json, impact.json, report.md and report.html beside its journal.
 
     Args:
         run: the run.
@@ -68,7 +69,7 @@ def end(run: Run, failure: Mapping[str, Any] | None) -> tuple[dict[str, Any], bo
         The content of run.json, and whether anything was written that was not there before.
     """
     events = run.events()
-    if failure and all(event["outcome"] == "ok" for event in events):
+    if failure and not has_failed(events):
         forward = [event["phase"] for event in events if event["phase"] != "restore"]
         phase = failure.get("phase") or forward[-1]
         told = {name: value for name, value in failure.items() if name != "error"}
@@ -80,6 +81,7 @@ def end(run: Run, failure: Mapping[str, Any] | None) -> tuple[dict[str, Any], bo
         write_private_file(run.folder / "run.json", _pretty(summary)),
         write_private_file(run.folder / "impact.json", _pretty(_impact(run, summary))),
         write_private_file(run.folder / "report.md", render_report(summary, events)),
+        write_private_file(run.folder / "report.html", render_page(summary, events)),
     ]
     return summary, any(changed)
 

@@ -32,7 +32,7 @@ options:
     description:
       - V(started) makes the run's folder and the journal's first event.
       - V(event) adds one event, for steps that are not done by a module of this collection.
-      - V(finished) writes C(run.json), C(impact.json) and C(report.md) from the journal alone.
+      - V(finished) writes C(run.json), C(impact.json), C(report.md) and C(report.html) from the journal alone.
     type: str
     required: true
     choices: [started, event, finished]
@@ -65,6 +65,23 @@ options:
   request:
     description: What was asked for, steps or target for example.
     type: dict
+  contacts:
+    description:
+      - Whom to call when a person is needed; for O(state=started). They are kept with the run, for its report and its
+        notices.
+    type: list
+    elements: dict
+    suboptions:
+      role:
+        description: Their role, C(Database administrator) for example.
+        type: str
+        required: true
+      name:
+        description: Their name.
+        type: str
+      contact:
+        description: How to reach them, a telephone number for example.
+        type: str
   job_controller:
     description: The run was started by a job controller, whose containers vanish after each job.
     type: bool
@@ -129,16 +146,31 @@ run:
   type: dict
   sample: {"outcome": "rolled_back", "window_seconds": 7.4}
 report:
-  description: The path of the report.
+  description: The path of the report; C(report.html) with the same content is beside it.
   returned: when O(state=finished), not in check mode
   type: str
   sample: /var/lib/balcon-rollback/runs/20261123t081500a3f9/report.md
+needs_a_person:
+  description: Whether somebody has to look after it, as it did not end as was asked, or its watch raised an alarm.
+  returned: when O(state=finished), not in check mode
+  type: bool
+  sample: false
+lines:
+  description: What came of it, for a person to read; with whom to call where somebody is needed.
+  returned: when O(state=finished), not in check mode
+  type: list
+  elements: str
+  sample:
+    - "RESTORED: shop (20261102-add-phone.ts), window 4.2 s"
+    - "Report: /var/lib/balcon-rollback/runs/20261123t081500a3f9/report.md (and report.html)"
+    - "Call Database administrator: Anna, +49 30 1234"
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.wording import closing_lines, needs_a_person
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run
 from ansible_collections.balcon.rollback.plugins.module_utils._run_records import begin, end
@@ -146,7 +178,13 @@ from ansible_collections.balcon.rollback.plugins.module_utils._run_records impor
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-REQUEST = ("kind", "environment", "host", "database", "reason", "executed_by", "request")
+REQUEST = ("kind", "environment", "host", "database", "reason", "executed_by", "request", "contacts")
+
+CONTACT: dict[str, Any] = {
+    "role": {"type": "str", "required": True},
+    "name": {"type": "str"},
+    "contact": {"type": "str"},
+}
 
 SPEC = ArgumentSpec(
     {
@@ -160,6 +198,7 @@ SPEC = ArgumentSpec(
         "reason": {"type": "str"},
         "executed_by": {"type": "str"},
         "request": {"type": "dict"},
+        "contacts": {"type": "list", "elements": "dict", "options": CONTACT},
         "job_controller": {"type": "bool", "default": False},
         "phase": {"type": "str"},
         "action": {"type": "str"},
@@ -191,7 +230,9 @@ def keep_record(module: AnsibleModule) -> dict[str, Any]:
         run.record(params["phase"], params["action"], outcome=params["outcome"], data=params["data"])
         return result
     summary, changed = end(run, params["failure"])
-    return {**result, "changed": changed, "run": summary, "report": str(run.folder / "report.md")}
+    report = str(run.folder / "report.md")
+    person, lines = needs_a_person(summary), closing_lines(summary, report)
+    return {**result, "changed": changed, "run": summary, "report": report, "needs_a_person": person, "lines": lines}
 
 
 def main() -> None:

@@ -45,7 +45,13 @@ def test_a_run_from_start_to_report(run_module: Any, state_dir: Path, request_of
     folder = Path(finished["folder"])
     assert json.loads((folder / "run.json").read_text()) == finished["run"]
     assert "**Executed By:** anna" in (folder / "report.md").read_text()
-    assert {path.name for path in folder.iterdir()} == {"journal.jsonl", "run.json", "impact.json", "report.md"}
+    assert {path.name for path in folder.iterdir()} == {
+        "journal.jsonl",
+        "run.json",
+        "impact.json",
+        "report.md",
+        "report.html",
+    }
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 

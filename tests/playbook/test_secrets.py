@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, quote_plus
@@ -17,12 +19,13 @@ from urllib.parse import quote, quote_plus
 import psycopg2.extensions
 import pytest
 from stage import DATABASES, KINDS
-from web_server import reply, web_server
+from web_server import WebServer, reply, web_server
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Scene, Variables
 
 SPECIAL = """ "it's" <&>%+/=?#\\@:;ü!"""
+GIVEN = ("jwtSecret", "signingKey", "deployToken", "flagToken", "mailPassword", "pagerToken", "hookPath")
 PRINT_EVERYTHING = """
 const all = process.env;
 for (const value of [all.DATABASE_URL, all.JWT_SECRET, all.CANARY].filter(Boolean)) {
@@ -71,8 +74,9 @@ class ArgumentLists:
 @pytest.fixture(scope="module")
 def canaries(scene: Scene) -> Canaries:
     """Play staging and production at ``-vvv``, with tools that print all that they are given."""
-    secrets = {name: f"{name}7Qx9ZtKv{SPECIAL}" for name in ("jwtSecret", "signingKey", "deployToken", "flagToken")}
+    secrets = {name: f"{name}7Qx9ZtKv{SPECIAL}" for name in GIVEN}
     secrets["header"] = "headerToken7Qx9ZtKv+/=%"  # a header holds less than any character
+    secrets["hookHeader"] = "hookHeader7Qx9ZtKv+/=%"
     for kind in KINDS:
         secrets[kind] = psycopg2.extensions.parse_dsn(scene.stage.secret(f"{kind}_url"))["password"]
     folders = {name: scene.stage.folder / name for name in ("home", "tmp")}
@@ -80,8 +84,10 @@ def canaries(scene: Scene) -> Canaries:
         folder.mkdir(mode=0o700)
     environment = {"HOME": str(folders["home"]), "TMPDIR": str(folders["tmp"])}
     arguments = ["-vvv", "reason=a test", f"confirm={DATABASES['production']}"]
-    with web_server(reply()) as web, ArgumentLists() as lists:
+    with web_server(_echo) as web, ArgumentLists() as lists:
         inventory = _inventory(scene, secrets, web.url)
+        for variables in inventory.values():
+            variables["rollback_notices"] = _notices(secrets, web)
         outcomes = {
             kind: scene.play(f"env={kind}", *arguments, environment=environment, **inventory) for kind in KINDS[::-1]
         }
@@ -93,6 +99,14 @@ def canaries(scene: Scene) -> Canaries:
         files = [path for path in folder.rglob("*") if path.is_file()]
         shown.update({str(path.relative_to(scene.stage.folder)): path.read_bytes() for path in files})
     return Canaries(secrets, shown)
+
+
+def _echo(handler: BaseHTTPRequestHandler) -> None:
+    """Answer well to the login, and to a notice with a refusal that repeats all of it."""
+    if handler.path == "/ok":
+        reply()(handler)
+    else:
+        reply(f"no {handler.path} {dict(handler.headers.items())}", 400)(handler)
 
 
 def _inventory(scene: Scene, secrets: dict[str, str], url: str) -> dict[str, Variables]:
@@ -125,6 +139,23 @@ def _inventory(scene: Scene, secrets: dict[str, str], url: str) -> dict[str, Var
     return inventory
 
 
+def _notices(secrets: dict[str, str], web: WebServer) -> list[Variables]:
+    """Return channels that fail as loudly as they can: answers and outputs repeat what was sent."""
+    host, port = web.url.removeprefix("http://").split(":")
+    return [
+        {"channel": "slack", "name": "team", "url": f"{web.url}/hook/{quote(secrets['hookPath'], safe='')}"},
+        {"channel": "webhook", "url": f"{web.url}/echo", "headers": {"X-Token": secrets["hookHeader"]}},
+        {
+            "channel": "email", "host": host, "port": port, "security": "starttls", "username": "me",
+            "password": secrets["mailPassword"], "sender": "a@example.com", "to": ["b@example.com"],
+        },
+        {
+            "channel": "command", "command": ["node", "-e", PRINT_EVERYTHING + "process.exit(1)"],
+            "environment": {"PATH": os.environ["PATH"], "CANARY": secrets["pagerToken"]},
+        },
+    ]  # fmt: skip
+
+
 def spellings(secret: str) -> set[bytes]:
     """A secret as it is, percent-encoded, base64-encoded at any offset, in hexadecimal, escaped as in JSON."""
     data = secret.encode()
@@ -152,9 +183,7 @@ def first_excerpt(text: bytes, needles: Iterable[bytes]) -> bytes:
     return text[max(0, min(places) - 300) :][:600] if places else b""
 
 
-@pytest.mark.parametrize(
-    "name", ["production", "staging", "jwtSecret", "signingKey", "deployToken", "flagToken", "header"]
-)
+@pytest.mark.parametrize("name", ["production", "staging", *GIVEN, "header", "hookHeader"])
 def test_a_secret_is_nowhere(canaries: Canaries, name: str) -> None:
     secret = canaries.secrets[name]
     core = secret[:12].encode()  # no way of escaping changes letters and digits

@@ -63,6 +63,69 @@ def test_outcome(steps: list[Any], kind: str, expected: str) -> None:
     assert outcome(journal(*steps, kind=kind)) == expected
 
 
+SWAPPED = ("reopen", "put the restored backup in its place", "ok", {"reopened": True, "before": "shop__before_x"})
+UNDONE = ("reopen", "restore the original", "ok", {"restored": True, "undone_run": "20261122t080000abcd"})
+FOUND = ("assess", "assess", "failed", ERROR)
+GOOD = ("restore", "restore the backup", "ok", {"source": {"backup_id": "b", "created_at": "then"}})
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([GOOD, CLOSED, SWAPPED, FINISHED], "restored"),
+        ([FOUND, GOOD, CLOSED, SWAPPED, FINISHED], "restored"),
+        ([UNDONE], "restored"),
+        ([("reopen", "keep it", "ok", {"finished": True})], "restored"),
+        ([GOOD], "aborted"),
+        ([FOUND, GOOD], "aborted"),
+        ([GOOD, ("gate", "not confirmed", "failed", ERROR)], "aborted"),
+        ([("preflight", "choose", "refused", ERROR)], "refused"),
+        ([("restore", "no backup is good", "refused", ERROR)], "refused"),
+        ([GOOD, ("close", "close", "refused", ERROR)], "refused"),
+        ([GOOD, CLOSED, ("reopen", "swap", "failed", ERROR), RESTORED], "aborted"),
+        ([GOOD, CLOSED, RESTORED], "aborted"),
+        ([GOOD, CLOSED, SWAPPED, ("reopen", "restart", "failed", ERROR)], "failed"),
+        ([GOOD, CLOSED, ("reopen", "swap", "failed", ERROR), ("restore", "undo", "failed", ERROR)], "failed"),
+        ([GOOD, CLOSED, ("close", "what came next", "failed", ERROR)], "failed"),
+        ([("reopen", "restore the original", "failed", ERROR)], "failed"),
+        ([UNDONE, ("reopen", "endpoints", "failed", ERROR)], "failed"),
+        ([GOOD, CLOSED, SWAPPED, FINISHED, ("report", "notice", "failed", ERROR)], "restored"),
+    ],
+)
+def test_outcome_of_a_restore(steps: list[Any], expected: str) -> None:
+    assert outcome(journal(*steps, kind="restore")) == expected
+
+
+def test_what_a_restore_says_of_itself() -> None:
+    scope = {"clean": False, "findings": [{"severity": "broken", "message": "an index is torn"}], "checks": []}
+    lost = {"rows": 3, "lines": ["three"]}
+    run = summarise(
+        journal(
+            ("assess", "assess", "ok", {"assessment": scope}),
+            ("restore", "restore", "ok", {"source": {"backup_id": "b", "created_at": "then", "rejected": [
+                {"backup_id": "c", "reason": "it was cut"}]}}),
+            ("compare", "back up", "ok", {"manifest": "m", "path": "/runs/x/dump", "backup_id": "study"}),
+            ("gate", "say", "ok", {"lost_since": lost}),
+            CLOSED, SWAPPED, FINISHED, kind="restore",
+        )
+    )  # fmt: skip
+    assert (run["backup_id"], run["lost_since"]) == ("b", lost)
+    assert run["scope"]["lines"] == ["1 things are broken", "an index is torn"]
+    assert run["restored_from"]["lines"] == [
+        "Restored from backup b, made then",
+        "Passed over: backup c: it was cut",
+        "What was there is kept, closed, as shop__before_x",
+        "What was there is dumped to /runs/x/dump",
+    ]
+
+
+def test_a_finding_is_not_what_a_restore_failed_of() -> None:
+    refused = ("gate", "say", "refused", {"error": {**ERROR["error"], "message": "not confirmed"}})
+    run = summarise(journal(FOUND, GOOD, refused, kind="restore"))
+    assert run["error"]["message"] == "not confirmed"
+    assert summarise(journal(FOUND, GOOD, kind="restore"))["error"] is None
+
+
 def test_the_window_is_from_closing_to_the_application_answering() -> None:
     run = summarise(journal(("gate", "check", "ok", {}), CLOSED, (*BROKE[:2], "ok", {}), REOPENED, FINISHED))
     assert run["window_seconds"] == 5.0

@@ -61,3 +61,12 @@ def test_the_gate_lets_a_run_pass_that_did_everything() -> None:
 def test_the_gate_names_what_is_missing(missing: str) -> None:
     with pytest.raises(Refused, match=missing.replace("_", " ")):
         check_gate_passed(RUN_ID, set(REQUIRED_BEFORE_CLOSING) - {missing})
+
+
+def test_a_restore_closes_nothing_before_it_has_said_what_would_be_lost() -> None:
+    check_gate_passed(RUN_ID, {"preflight", "restore", "gate"}, "restore")
+    with pytest.raises(Refused, match="gate passed") as refusal:
+        check_gate_passed(RUN_ID, {"preflight", "restore", "back_up"}, "restore")
+    assert "restore.yml" in refusal.value.remedy
+    with pytest.raises(Refused, match="back up passed"):
+        check_gate_passed(RUN_ID, {"preflight", "restore", "gate"})

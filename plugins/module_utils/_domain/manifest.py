@@ -132,6 +132,30 @@ def check_server(manifest: Manifest, server_version: int) -> None:
         )
 
 
+def check_database(manifest: Manifest, database: str, system_identifier: str | None = None) -> None:
+    """Check that a backup is of a database of this name, and where an identifier is given, of this server.
+
+    Raises:
+        Refused: it is of another database.
+    """
+    made_of = manifest["database"]
+    if made_of["name"] != database:
+        raise Refused(
+            f"Backup {manifest['backup_id']} is of the database {made_of['name']!r}, not of {database!r}.",
+            untouched="Nothing was changed.",
+            remedy=f"Name a backup of {database}; the folder of each is called after its database.",
+            database=made_of["name"],
+        )
+    if system_identifier is not None and made_of["system_identifier"] != system_identifier:
+        raise Refused(
+            f"Backup {manifest['backup_id']} is of a database {database!r} on another server.",
+            untouched="Nothing was changed.",
+            remedy="Name a backup of this server's database. If this server took the other's place, say so: "
+            "other_server=true.",
+            system_identifier=made_of["system_identifier"],
+        )
+
+
 def check_row_counts(manifest: Manifest, counted: Mapping[tuple[str, str], int]) -> list[str]:
     """Compare the rows that were found in a dump with the manifest's, and return the differences as sentences.
 

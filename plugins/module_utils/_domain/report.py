@@ -8,29 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .wording import (
+    ACTION_ITEMS,
+    OF_A_RESTORE,
+    ROOT_CAUSE,
+    action_lines,
+    contact_lines,
+    downtime_sentence,
+    loss_sentence,
+    next_steps,
+    outcome_sentence,
+    watch_alarmed,
+)
+
 if TYPE_CHECKING:
     from .journal import Event
 
-OUTCOMES = {
-    "rehearsed": "Rehearsed. The plan works on a fresh copy of production; production may follow while the evidence is "
-    "young.",
-    "rolled_back": "Rolled back. Production runs on the older schema.",
-    "refused": "Refused before anything was touched.",
-    "aborted": "Given up before the database was closed. Production was not touched.",
-    "restored": "Restored. The rollback failed, and production's own database, which was never altered, is open again.",
-    "failed": "Failed. Read the error below: a person is needed.",
-}
-
-ROOT_CAUSE = """### Root Cause
-- What went wrong with the migration?
-- Was it tested in staging?
-- What was missed in code review?"""
-
-PREVENTION = """### Prevention
-- [ ] Migration script corrected
-- [ ] Additional tests added
-- [ ] Documentation updated
-- [ ] Team notified"""
+TITLES = {"restore": "Database Restoration Report", "drill": "Migration Rollback Drill Report"}
 
 
 def render_report(run: Mapping[str, Any], events: Sequence[Event]) -> str:
@@ -44,11 +38,17 @@ def render_report(run: Mapping[str, Any], events: Sequence[Event]) -> str:
         _head(run),
         _override(run),
         _error(run),
-        "### Reason for Rollback\n" + _text(run["reason"] or "Not given (pass -e reason=…)."),
+        _next(run, events),
+        f"### Reason{' for Rollback' if run['kind'] != 'restore' else ''}\n"
+        + _text(run["reason"] or "Not given (pass -e reason=…)."),
         "### Actions Taken\n" + _actions(run) + "\n\n" + _timeline(events),
         "### Impact\n" + _impact(run),
-        ROOT_CAUSE,
-        PREVENTION,
+        _restored(run),
+        _watch(run),
+        _notices(run),
+        _contacts(run),
+        "### Root Cause\n" + "\n".join(f"- {question}" for question in ROOT_CAUSE),
+        "### Prevention\n" + "\n".join(f"- [ ] {item}" for item in ACTION_ITEMS),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -57,9 +57,9 @@ def _head(run: Mapping[str, Any]) -> str:
     migrations = ", ".join(f"`{_text(name)}`" for name in run["plan"]) or "none was planned"
     return "\n".join(
         [
-            "## Migration Rollback Incident Report",
+            f"## {TITLES.get(run['kind'], 'Migration Rollback Incident Report')}",
             "",
-            f"**Outcome:** {OUTCOMES[run['outcome']]}  ",
+            f"**Outcome:** {outcome_sentence(run)}  ",
             f"**Date:** {run['started_at'][:16].replace('T', ' ')} UTC  ",
             f"**Migration:** {migrations}  ",
             f"**Executed By:** {_text(run['executed_by']) or 'unknown'}  ",
@@ -91,29 +91,12 @@ def _error(run: Mapping[str, Any]) -> str:
 
 
 def _actions(run: Mapping[str, Any]) -> str:
-    rehearsal = run["kind"] == "rehearsal"
-    succeeded = run["outcome"] in ("rehearsed", "rolled_back")
-    tested = succeeded if rehearsal else run["evidence_id"]
-    rollback = "Not part of this run" if rehearsal else ("Success" if succeeded else _failure(run))
-    return "\n".join(
-        [
-            f"1. Backup created: {run['backup_id'] or 'none'}",
-            f"2. Staging test: {'Success' if tested else 'Failure' if rehearsal else 'None'}"
-            + (f" (evidence {run['evidence_id']})" if run["evidence_id"] else ""),
-            f"3. Production rollback: {rollback}",
-            f"4. Restoration required: {_restoration(run)}",
-        ]
-    )
+    return "\n".join(f"{number}. {_text(line)}" for number, line in enumerate(action_lines(run), start=1))
 
 
-def _failure(run: Mapping[str, Any]) -> str:
-    return "Not begun" if run["outcome"] in ("refused", "aborted") else "Failure"
-
-
-def _restoration(run: Mapping[str, Any]) -> str:
-    if run["restore_seconds"] is None:
-        return "No"
-    return f"Yes, it took {run['restore_seconds']:.3f} s"
+def _next(run: Mapping[str, Any], events: Sequence[Event]) -> str:
+    steps = [f"- {_text(step)}" for step in next_steps(run, events)]
+    return f"### {'Still to Do' if run['error'] else 'What to Do Next'}\n" + "\n".join(steps) if steps else ""
 
 
 def _timeline(events: Sequence[Event]) -> str:
@@ -131,31 +114,73 @@ def _timeline(events: Sequence[Event]) -> str:
 
 
 def _impact(run: Mapping[str, Any]) -> str:
-    lines = [f"- Downtime: {_downtime(run)}", f"- Data loss: {_loss(run)}", "- Affected users: to be filled in"]
+    lines = [
+        f"- Downtime: {downtime_sentence(run)}",
+        f"- Data loss: {loss_sentence(run, _code)}",
+        "- Affected users: to be filled in",
+    ]
     lines += [f"  - {_text(action)}: {seconds:.3f} s" for action, seconds in run["window_breakdown"].items()]
     if run["window_breakdown"]:
         lines.insert(3, "- What the window was spent on:")
     return "\n".join(lines)
 
 
-def _downtime(run: Mapping[str, Any]) -> str:
-    seconds = run["window_seconds"]
-    return f"{seconds / 60:.1f} minutes ({seconds:.1f} s from closing to reopening)" if seconds else "none"
+def _restored(run: Mapping[str, Any]) -> str:
+    """Return what a restore has found and done: scope, what was written since the backup, what was reverted in part."""
+    parts = [f"- {title}:\n" + _outline(run[name], 1) for name, title in OF_A_RESTORE.items() if run.get(name)]
+    return "### Restoration\n" + "\n".join(parts) if parts else ""
 
 
-def _loss(run: Mapping[str, Any]) -> str:
-    loss = run["loss"]
-    if run["outcome"] != "rolled_back" and run["kind"] != "rehearsal":
-        return "None"
-    if not loss["tables"] and not loss["columns"]:
-        return "None"
-    parts = []
-    if loss["tables"]:
-        parts.append("tables " + ", ".join(f"`{_text(name)}`" for name in loss["tables"]))
-    if loss["columns"]:
-        parts.append("columns " + ", ".join(f"`{_text(name)}`" for name in loss["columns"]))
-    gone = " and ".join(parts)
-    return f"{gone} went away with the migration, with content in {loss['rows']} rows; every other row was kept"
+def _outline(value: object, depth: int) -> str:
+    """Return any data as a list within a list."""
+    indent = "  " * depth
+    if isinstance(value, Mapping):
+        if not any(isinstance(entry, (Mapping, list)) and entry for entry in value.values()):
+            return f"{indent}- " + ", ".join(f"{_title(str(name))}: {_plain(entry)}" for name, entry in value.items())
+        told = ((name, f"\n{_outline(e, depth + 1)}" if _nested(e) else f" {_plain(e)}") for name, e in value.items())
+        return "\n".join(f"{indent}- {_title(str(name))}:{entry}" for name, entry in told)
+    if isinstance(value, list):
+        return "\n".join(_outline(entry, depth) for entry in value) or f"{indent}- none"
+    return f"{indent}- {_plain(value)}"
+
+
+def _nested(value: object) -> bool:
+    return isinstance(value, (Mapping, list)) and bool(value)
+
+
+def _plain(value: object) -> str:
+    if value is None or value in ([], {}):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _text(str(value))
+
+
+def _watch(run: Mapping[str, Any]) -> str:
+    seen = run.get("watch")
+    if not seen:
+        return ""
+    return "\n".join(["### Watch", f"**{'ALARM' if watch_alarmed(run) else 'No alarm'}.**", "", _outline(seen, 0)])
+
+
+def _notices(run: Mapping[str, Any]) -> str:
+    if not run["notices"]:
+        return ""
+    rows = ["### Notices", "| Event | Channel | Sent | Attempts | Why not |", "|---|---|---|---:|---|"]
+    for notice in run["notices"]:
+        sent = "sent" if notice["sent"] else "not sent"
+        cells = [_title(notice["event"]), notice["name"], sent, str(notice["attempts"]), notice["error"]]
+        rows.append("| " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join(rows)
+
+
+def _contacts(run: Mapping[str, Any]) -> str:
+    lines = [f"- {_text(line)}" for line in contact_lines(run["contacts"])]
+    return "### Emergency Contacts\n" + "\n".join(lines) if lines else ""
+
+
+def _code(name: str) -> str:
+    return f"`{_text(name)}`"
 
 
 def _title(phase: str) -> str:

@@ -393,13 +393,22 @@ def read_backup(path: Path, signing_key: str | None = None, jobs: int = 2) -> Ma
     Raises:
         BackupNotTrusted: it is not.
     """
+    manifest = read_manifest(path, signing_key)
+    manifests.check_files(manifest, describe_files(path, jobs))
+    return manifest
+
+
+def read_manifest(path: Path, signing_key: str | None = None) -> Manifest:
+    """Read a backup's manifest and prove that it is as it was written, without looking at the other files.
+
+    Raises:
+        BackupNotTrusted: it is not.
+    """
     try:
         text = (path / manifests.FILE_NAME).read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise manifests.BackupNotTrusted("its manifest is not text") from None
-    manifest = manifests.read(text, signing_key)
-    manifests.check_files(manifest, describe_files(path, jobs))
-    return manifest
+    return manifests.read(text, signing_key)
 
 
 def _write(path: Path, text: str) -> None:

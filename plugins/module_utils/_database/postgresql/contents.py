@@ -39,7 +39,7 @@ WHERE c.relkind IN ('r', 'f') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_
 ORDER BY 4 DESC, 1
 """
 
-_SAFE_TYPES = (
+SAFE_TYPES = (
     "boolean", "bytea", '"char"', "name", "smallint", "integer", "bigint", "oid", "text", "character varying",
     "date", "time", "timestamp", "timestamptz", "uuid",
 )  # fmt: skip
@@ -110,7 +110,7 @@ def list_tables(
         Refused: C(skip_columns) or C(skip_tables) names what is not there; a column may be missing, since the plan may
             have removed it.
     """
-    cursor.execute(_TABLES, {"safe": list(_SAFE_TYPES)})
+    cursor.execute(_TABLES, {"safe": list(SAFE_TYPES)})
     rows = cursor.fetchall()
     left_out = {_qualified(name) for name in skip_tables}
     skipped_columns = {

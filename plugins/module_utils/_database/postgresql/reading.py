@@ -61,7 +61,7 @@ def reading(server: Server, database: str | None = None, snapshot: str | None = 
                 cursor.execute("SET TRANSACTION SNAPSHOT %s", [snapshot])
             _pin(cursor)
         yield connection
-        if connection.status != psycopg2.extensions.STATUS_READY:
+        if not connection.closed and connection.status != psycopg2.extensions.STATUS_READY:
             connection.rollback()
 
 
