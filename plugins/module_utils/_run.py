@@ -65,6 +65,26 @@ def _lines(text: str) -> list[str]:
     return lines[:-1] if not lines[-1] else lines
 
 
+def read_events(journal: Path) -> list[Event]:
+    """Read a journal's file and prove its chain.
+
+    Raises:
+        OSError: it is missing, or cannot be read.
+        JournalBroken: it was edited or cut.
+    """
+    return read_journal(_lines(journal.read_bytes().decode(errors="replace")))
+
+
+def append_event(journal: Path, event: Event) -> None:
+    """Append one event to a journal that is there, and bring it to the disk before returning."""
+    with journal.open("r+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        events = read_journal(_lines(file.read()))
+        file.write(render_event(next_event(events[-1] if events else None, event)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 class Run:
     """One run's folder, ``<state folder>/runs/<run>``.
 
@@ -95,14 +115,17 @@ class Run:
         """
         check_private_folder(self.state_dir)
         try:
-            text = self.journal.read_text(encoding="utf-8")
+            return read_events(self.journal)
         except FileNotFoundError:
             raise Refused(
                 f"Run {self.run_id} has no journal in {self.state_dir}.",
                 untouched="This step changed nothing.",
                 remedy="Start the whole run with 'ansible-playbook rollback.yml -e env=…'; steps cannot be run alone.",
             ) from None
-        return read_journal(_lines(text))
+
+    def kind(self) -> str:
+        """Return what the run is, as its first event says: rehearsal, rollback, restore or drill."""
+        return str(self.events()[0]["data"].get("kind", ""))
 
     def passed_phases(self) -> set[str]:
         """Return the phases of which the last event says ok, and that hold no refusal or failure."""
@@ -119,16 +142,7 @@ class Run:
             event: C(outcome) (ok, refused, failed; default ok), C(at), C(seconds), C(changed), C(data).
         """
         complete = {"at": utc_now(), "seconds": 0.0, "outcome": "ok", "changed": False, "data": {}, **event}
-        with self.journal.open("r+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            events = read_journal(_lines(file.read()))
-            last = events[-1] if events else None
-            file.write(
-                render_event(next_event(last, {"run_id": self.run_id, "phase": phase, "action": action, **complete}))
-                + "\n"
-            )
-            file.flush()
-            os.fsync(file.fileno())
+        append_event(self.journal, {"run_id": self.run_id, "phase": phase, "action": action, **complete})
 
     @contextmanager
     def step(self, phase: str, action: str) -> Iterator[dict[str, Any]]:

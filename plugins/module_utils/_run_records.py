@@ -14,7 +14,7 @@ from typing import Any
 
 from ._domain.errors import Refused
 from ._domain.names import new_run_id
-from ._domain.outcome import summarise
+from ._domain.outcome import has_failed, summarise
 from ._domain.report import render_report
 from ._run import Run, check_private_folder, write_private_file
 
@@ -68,7 +68,7 @@ def end(run: Run, failure: Mapping[str, Any] | None) -> tuple[dict[str, Any], bo
         The content of run.json, and whether anything was written that was not there before.
     """
     events = run.events()
-    if failure and all(event["outcome"] == "ok" for event in events):
+    if failure and not has_failed(events):
         forward = [event["phase"] for event in events if event["phase"] != "restore"]
         phase = failure.get("phase") or forward[-1]
         told = {name: value for name, value in failure.items() if name != "error"}

@@ -13,8 +13,8 @@ author: "balcon.rollback authors (@balcon)"
 description:
   - O(state=closed) closes production's own database on the server. Not even a superuser gets in, the name stays taken,
     and sessions that are there are ended. No write that was acknowledged is lost.
-  - It is only done for a run whose journal shows that C(preflight), C(gate) and C(back_up) passed, and when nothing on
-    the server would block a candidate.
+  - It is only done for a run whose journal shows that C(preflight), C(gate) and C(back_up) passed (for a restore,
+    C(preflight), C(restore) and C(gate)), and when nothing on the server would block a candidate.
   - Before it closes, it starts the run's I(keeper), a small process on the host that holds the run's lock on the
     server, and opens the original again when the run gives no sign of life for O(lease_seconds).
   - When a session does not end, the database is open again and the module has failed.
@@ -40,6 +40,11 @@ options:
     type: str
     required: true
     choices: [closed, open]
+  end_run:
+    description:
+      - For O(state=open), the run that is ended, by default O(run_id), whose journal holds the record all the same. A
+        restore names the rollback here whose result stays.
+    type: str
   lease_seconds:
     description:
       - How long the run may go without a sign of life before its keeper opens the original again, in seconds.
@@ -52,6 +57,22 @@ options:
         maintenance mode as it is.
       - The options of M(balcon.rollback.maintenance_mode), but for O(balcon.rollback.maintenance_mode#module:state).
     type: dict
+  compared:
+    description:
+      - For O(state=closed) in a restore, the fingerprint of M(balcon.rollback.db_fingerprint) that was taken before the
+        database was compared with the backup. A relative path is one in the run's folder.
+      - Sessions that were opened before it closed look again when everybody else is gone. What was written meanwhile
+        would be lost without having been said, so that the database is opened again and the module refuses.
+    type: path
+  accept_loss:
+    description:
+      - With O(compared), go on although rows were written meanwhile. They stay in the database that is kept.
+      - Set by a person who has decided, never by a playbook.
+    type: bool
+    default: false
+  budget_bytes:
+    description: With O(compared), the same as for that fingerprint.
+    type: int
 seealso:
   - module: balcon.rollback.db_clone
   - module: balcon.rollback.db_swap
@@ -101,6 +122,13 @@ keeper:
   returned: when O(state=closed)
   type: dict
   sample: {"pid": 4711}
+written:
+  description:
+    - With O(compared), the tables that were written to since, each with C(name), C(rows_then) and C(rows_now).
+  returned: when O(state=closed)
+  type: list
+  elements: dict
+  sample: [{"name": "public.orders", "rows_then": 200, "rows_now": 203}]
 lock_released:
   description: No keeper holds the lock of the database's runs any more; the next run may begin.
   returned: when O(state=open), not in check mode
@@ -123,7 +151,12 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.keeper import start_keeper
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.sessions import who
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.written import (
+    Closed,
+    close_and_look,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
+from ansible_collections.balcon.rollback.plugins.module_utils._private_files import in_run, load_json
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, module_step
 from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import show_plain_values
 
@@ -136,8 +169,12 @@ def main() -> None:
         {
             "run_id": {"type": "str", "required": True},
             "state": {"type": "str", "required": True, "choices": ["closed", "open"]},
+            "end_run": {"type": "str"},
             "lease_seconds": {"type": "int", "default": 120},
             "maintenance": {"type": "dict", "no_log": True},
+            "compared": {"type": "path"},
+            "accept_loss": {"type": "bool", "default": False},
+            "budget_bytes": {"type": "int"},
         },
     )
     module = ArgumentSpec().merge(DATABASE, RUN, spec).create_module()
@@ -150,30 +187,45 @@ def _close(module: AnsibleModule) -> dict[str, Any]:
     server = Server(module.params["database_url"], module.params["admin_url"])
     run = Run(module.params["state_dir"], module.params["run_id"])
     with module_step(module, "close the database") as journal_data:
-        sessions, pid = [], None
+        closed, pid = Closed([], []), None
         changed = not is_closed_by(server, run.run_id)
         if changed:
-            sessions = preview_closing(server, run)
+            closed = Closed(preview_closing(server, run), [])
             if not module.check_mode:
                 keeper = start_keeper(server, run, module.params["maintenance"])
                 pid = keeper.pid
                 try:
-                    sessions = close_database(server, run.run_id, module.params["lease_seconds"])
+                    closed = _close_now(module, server)
                 finally:
                     keeper.release()
-        ended = {"sessions_ended": len(sessions), "sessions": who(sessions), "keeper": {"pid": pid}}
+        ended = {
+            "sessions_ended": len(closed.sessions),
+            "sessions": who(closed.sessions),
+            "keeper": {"pid": pid},
+            "written": closed.written,
+        }
         journal_data.update(ended, closed=True, changed=changed, lease_seconds=module.params["lease_seconds"])
     return {"changed": changed, "state": "closed", **ended, "seconds": round(time.monotonic() - start, 3)}
+
+
+def _close_now(module: AnsibleModule, server: Server) -> Closed:
+    params = module.params
+    if not params["compared"]:
+        return Closed(close_database(server, params["run_id"], params["lease_seconds"]), [])
+    then = load_json(in_run(params, params["compared"]), "compared")
+    how = {name: params[name] for name in ("accept_loss", "budget_bytes")}
+    return close_and_look(server, params["run_id"], then, params["lease_seconds"], **how)
 
 
 def _open(module: AnsibleModule) -> dict[str, Any]:
     start = time.monotonic()
     server = Server(module.params["database_url"], module.params["admin_url"])
     with module_step(module, "end the run on the server") as journal_data:
-        changed = may_finish(server, module.params["run_id"])
+        run_id = module.params["end_run"] or module.params["run_id"]
+        changed = may_finish(server, run_id)
         result: dict[str, Any] = {"state": "open"}
         if not module.check_mode:
-            changed = finish_run(server, module.params["run_id"])
+            changed = finish_run(server, run_id)
             result["lock_released"] = wait_for_release(server)
         journal_data.update(changed=changed, finished=True)
     return {"changed": changed, **result, "seconds": round(time.monotonic() - start, 3)}

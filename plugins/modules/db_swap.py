@@ -38,15 +38,21 @@ options:
   state:
     description:
       - V(candidate) swaps the candidate in, V(original) restores the original.
-      - V(restored) is for rehearsals. The fresh copy C(<database>__restored_<run>) takes the place of staging's own
-        database, which is kept as C(<database>__before_<run>).
+      - V(restored) puts C(<database>__restored_<run>) in the place of the database, which is kept as
+        C(<database>__before_<run>). In a rehearsal that is the fresh copy of production, and the database staging's
+        own; in a restore it is the backup that was restored beside, and the run must have closed the database.
     type: str
     required: true
     choices: [candidate, original, restored]
+  undo_run:
+    description:
+      - For O(state=original), the run that is undone, by default O(run_id), whose journal holds the record all the
+        same. A restore names the rollback here that it takes back.
+    type: str
   keep_hours:
     description:
-      - For O(state=candidate). For how many hours the original is to be kept. It says so in its comment; nothing is
-        dropped by itself.
+      - For O(state=candidate), and O(state=restored) in a restore. For how many hours the original is to be kept.
+        It says so in its comment; nothing is dropped by itself.
     type: float
     default: 24.0
   accept_loss:
@@ -86,12 +92,12 @@ seconds:
   sample: 0.02
 before:
   description: The name under which the original is kept.
-  returned: when O(state=candidate)
+  returned: when O(state=candidate) or O(state=restored)
   type: str
   sample: shop__before_20261123t081500a3f9
 opened:
   description: The database lets sessions in.
-  returned: when O(state=candidate)
+  returned: when O(state=candidate) or O(state=restored)
   type: bool
   sample: true
 restored_from:
@@ -132,7 +138,13 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     preview_restore,
     restore_original,
 )
-from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.swap import preview_swap, swap_in
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.swap import (
+    BACKUP,
+    CANDIDATE,
+    Copy,
+    preview_swap,
+    swap_in,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, do_and_record_if_possible, module_step
 
@@ -147,48 +159,53 @@ def main() -> None:
             "state": {"type": "str", "required": True, "choices": ["candidate", "original", "restored"]},
             "accept_loss": {"type": "bool", "default": False},
             "keep_hours": {"type": "float", "default": 24.0},
+            "undo_run": {"type": "str"},
         },
     )
     module = ArgumentSpec().merge(DATABASE, RUN, spec).create_module()
     run_module(module, lambda: WORK[module.params["state"]](module))
 
 
-def _swap(module: AnsibleModule) -> dict[str, Any]:
+def _swap(module: AnsibleModule, copy: Copy = CANDIDATE, action: str = "swap the candidate in") -> dict[str, Any]:
     server = Server(module.params["database_url"], module.params["admin_url"])
-    with module_step(module, "swap the candidate in") as journal_data:
-        result = preview_swap(server, module.params["run_id"])
+    with module_step(module, action) as journal_data:
+        result = preview_swap(server, module.params["run_id"], copy)
         if not module.check_mode:
-            result = swap_in(server, module.params["run_id"], module.params["keep_hours"])
+            result = swap_in(server, module.params["run_id"], module.params["keep_hours"], copy)
         journal_data.update(result._asdict(), reopened=True)
     return {**result._asdict(), "opened": True}
 
 
 def _restore(module: AnsibleModule) -> dict[str, Any]:
     server = Server(module.params["database_url"], module.params["admin_url"])
-    run_id, accept_loss = module.params["run_id"], module.params["accept_loss"]
+    run_id, accept_loss = module.params["undo_run"] or module.params["run_id"], module.params["accept_loss"]
     result = preview_restore(server, run_id, accept_loss=accept_loss)
     if not module.check_mode:
         result = do_and_record_if_possible(
-            module, "restore the original", lambda journal_data: _restore_now(server, run_id, accept_loss, journal_data)
+            module, "restore the original", lambda journal_data: _restore_now(module, server, run_id, journal_data)
         )
     return result._asdict()
 
 
-def _restore_now(server: Server, run_id: str, accept_loss: bool, journal_data: dict[str, Any]) -> Restored:
-    result = restore_original(server, run_id, accept_loss=accept_loss)
+def _restore_now(module: AnsibleModule, server: Server, run_id: str, journal_data: dict[str, Any]) -> Restored:
+    result = restore_original(server, run_id, accept_loss=module.params["accept_loss"])
     journal_data.update(result._asdict())
     if result.changed:
         journal_data.update(restored=True, restore_seconds=result.seconds)
+    if result.changed and run_id != module.params["run_id"]:
+        journal_data["undone_run"] = run_id
     return result
 
 
 def _replace(module: AnsibleModule) -> dict[str, Any]:
     server = Server(module.params["database_url"], module.params["admin_url"])
-    run_id = module.params["run_id"]
+    run = Run(module.params["state_dir"], module.params["run_id"])
+    if run.kind() == "restore":
+        return _swap(module, BACKUP, "put the restored backup in the database's place")
     with module_step(module, f"put the fresh copy in the place of {server.database}") as journal_data:
-        check_is_rehearsal(Run(module.params["state_dir"], run_id))
+        check_is_rehearsal(run)
         work = preview_replacement if module.check_mode else replace_with_fresh_copy
-        result = work(server, run_id)
+        result = work(server, run.run_id)
         journal_data.update(result._asdict())
     return {**result._asdict(), "opened": True}
 

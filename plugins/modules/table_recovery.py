@@ -170,6 +170,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     recover,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.table_scratch import drop_scratch
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.recovered_tables import WRITING
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, module_step
 
@@ -218,6 +219,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         plan = plan_recovery(server, path, wanted)
         result = foresee(server, plan, wanted) if module.check_mode else recover(server, plan, wanted)
         journal_data.update(changed=result["changed"], backup_id=plan.manifest["backup_id"], recovered=result)
+        if wanted.mode in WRITING:
+            journal_data["finished"] = True
     return result
 
 

@@ -9,6 +9,7 @@ import json
 import stat
 import subprocess
 import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
 CREATE TRIGGER touched BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch();
 COMMENT ON COLUMN orders.note IS 'free text'; COMMENT ON CONSTRAINT orders_pkey ON orders IS 'the key';
 CREATE INDEX "Odd Index" ON {ODD} ("a b"); GRANT SELECT ("C") ON {ODD} TO PUBLIC;
+GRANT UPDATE (status) ON users TO PUBLIC; GRANT USAGE ON SEQUENCE users_id_seq TO PUBLIC;
 """
 
 
@@ -116,8 +118,8 @@ def test_compare_shows_and_changes_nothing(recover: Any, shop: Any, backup: str)
     result = ok(recover(["users", "orders"]))
     assert not result["changed"]
     found = {table["name"]: (table["missing"], table["extra"], table["changed"]) for table in result["tables"]}
-    # Orders of the three users went with them: ON DELETE CASCADE.
-    assert found == {"public.users": (3, 1, 5), "public.orders": (26, 0, 0)}
+    # Orders of the three users went with them, ON DELETE CASCADE: three more than the twenty.
+    assert found == {"public.users": (3, 1, 5), "public.orders": (23, 0, 0)}
     assert f"only in backup {backup}" in " ".join(result["lines"])
     assert contents(shop, "users", "orders") == before
 
@@ -129,7 +131,7 @@ def test_replace_four_times(recover: Any, shop: Any) -> None:
     assert foreseen["changed"]
     assert contents(shop, "users", "orders") != was
     result = recover(["users", "orders"], "replace")
-    assert written(result) == {"public.users": (3, 5, 1), "public.orders": (26, 0, 0)}
+    assert written(result) == {"public.users": (3, 5, 1), "public.orders": (23, 0, 0)}
     assert result["changed"]
     assert contents(shop, "users", "orders") == was
     assert not ok(recover(["users", "orders"], "replace", check_mode=True))["changed"]
@@ -156,7 +158,7 @@ def test_rows_that_cannot_be_kept_are_not_overwritten(recover: Any, shop: Any) -
     shop.execute("UPDATE users SET price = 0 WHERE id = 1")
     before = contents(shop, "users")
     result = recover(["users"], "replace", keep_dir="/dev/full/kept")
-    assert result["failed"]
+    assert "cannot be kept" in result["msg"]
     assert contents(shop, "users") == before
     assert "no place to keep them" in recover(["users"], "replace", keep_dir=None)["msg"]
 
@@ -164,7 +166,7 @@ def test_rows_that_cannot_be_kept_are_not_overwritten(recover: Any, shop: Any) -
 def test_insert_missing_leaves_what_is_there(recover: Any, shop: Any) -> None:
     shop.execute(DAMAGE)
     result = recover(["users", "orders"], "insert_missing")
-    assert written(result) == {"public.users": (3, 0, 0), "public.orders": (26, 0, 0)}
+    assert written(result) == {"public.users": (3, 0, 0), "public.orders": (23, 0, 0)}
     assert result["kept"] == []
     assert shop.execute("SELECT count(*), count(*) FILTER (WHERE price IS NULL) FROM users") == [(501, 6)]
     assert not recover(["users", "orders"], "insert_missing")["changed"]
@@ -260,8 +262,8 @@ def test_new_column_keeps_its_values(recover: Any, shop: Any) -> None:
     shop.execute("UPDATE users SET price = 0 WHERE id = 3; DELETE FROM users WHERE id = 4")
     assert written(recover(["users"], "replace"))["public.users"] == (1, 1, 0)
     assert shop.execute("SELECT id, nickname, price FROM users WHERE id IN (3, 4) ORDER BY id") == [
-        (3, "n3", pytest.approx(3.30)),
-        (4, "new", pytest.approx(4.40)),
+        (3, "n3", Decimal("3.30")),
+        (4, "new", Decimal("4.40")),
     ]
 
 
@@ -272,7 +274,6 @@ def test_dropped_table_comes_back_whole(recover: Any, shop: Any, run_module: Any
         result = run_module("db_fingerprint", database_url=shop.url, method="text")
         return ok(result)["fingerprint"]
 
-    shop.execute("GRANT UPDATE (status) ON users TO PUBLIC; GRANT USAGE ON SEQUENCE users_id_seq TO PUBLIC")
     before = state()
     shop.execute(f"DROP VIEW v; DROP MATERIALIZED VIEW mv; DROP TABLE orders, users, {ODD}")
     assert ok(recover(["users"], "replace", check_mode=True))["changed"]
@@ -406,7 +407,8 @@ def test_contents_are_proven_even_when_the_files_are_as_they_were(
 def test_writers_wait_and_lose_nothing(recover: Any, shop: Any) -> None:
     """Rows written while the tables are recovered are all there afterwards: nothing acknowledged is deleted unseen."""
     shop.execute("DELETE FROM users WHERE id <= 50")
-    stop, acknowledged = threading.Event(), []
+    stop = threading.Event()
+    acknowledged: list[int] = []
 
     def write(number: int) -> None:
         connection = psycopg2.connect(shop.url)
@@ -416,7 +418,7 @@ def test_writers_wait_and_lose_nothing(recover: Any, shop: Any) -> None:
             while not stop.is_set():
                 place += 1
                 cursor.execute("INSERT INTO users (email) VALUES (%s) RETURNING id", [f"w{number}.{place}"])
-                acknowledged.append(cursor.fetchone()[0])
+                acknowledged.extend(row[0] for row in cursor.fetchall())
         connection.close()
 
     threads = [threading.Thread(target=write, args=[number]) for number in range(2)]

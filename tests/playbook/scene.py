@@ -219,18 +219,23 @@ class Scene:
         return path
 
     def start(
-        self, *arguments: str, environment: Mapping[str, str] | None = None, **changes: Variables
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        playbook: str = "rollback.yml",
+        **changes: Variables,
     ) -> subprocess.Popen[str]:
         """Start ``ansible-playbook rollback.yml`` with some arguments, without a terminal, in a session of its own.
 
         Args:
             arguments: what a person would type; ``name=value`` or a JSON object is an extra variable.
             environment: more environment variables.
+            playbook: its path in the project.
             changes: for ``production`` or ``staging``: the variables of the inventory that differ.
         """
         typed = [part for word in arguments for part in (["-e", word] if _is_variable(word) else [word])]
         return subprocess.Popen(
-            [_program(), "-i", str(self.inventory(changes)), "rollback.yml", *typed],
+            [_program(), "-i", str(self.inventory(changes)), playbook, *typed],
             cwd=PROJECT,
             env={**_environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from .restoration import restored_from, scope
 from .run_states import PHASES
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 AFTERWARDS = ("watch", "report")
 """Phases whose troubles are reported but do not change what became of the database."""
+
+LOOKING = ("assess", "compare")
+"""Phases of a restore that look at a database which may be broken: that they cannot is a finding, not an outcome."""
 
 
 def summarise(events: Sequence[Event]) -> dict[str, Any]:
@@ -48,8 +52,12 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
         "restore_seconds": _latest(events, "restore_seconds", None),
         "loss": _loss(events),
         "evidence_id": _latest(events, "evidence_id", None),
-        "backup_id": _latest(events, "backup_id", None),
+        "backup_id": (_latest(events, "source", None) or {}).get("backup_id") or _latest(events, "backup_id", None),
         "override": _latest(events, "override", None),
+        "scope": scope(events),
+        "lost_since": _latest(events, "lost_since", None),
+        "partial": _latest(events, "partial", None),
+        "restored_from": restored_from(events) if start["kind"] == "restore" else None,
         "error": _error(events),
     }
 
@@ -57,6 +65,8 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
 def outcome(events: Sequence[Event]) -> str:
     """Name a run's outcome: rehearsed, rolled_back, refused, aborted, restored or failed."""
     kind = events[0]["data"]["kind"]
+    if kind == "restore":
+        return _outcome_of_restore(events)
     bad = [event for event in events if event["outcome"] != "ok" and event["phase"] not in AFTERWARDS]
     if not bad and _latest(events, "finished", None):
         return "rehearsed" if kind == "rehearsal" else "rolled_back"
@@ -69,6 +79,38 @@ def outcome(events: Sequence[Event]) -> str:
     if bad and bad[0]["outcome"] == "refused":
         return "refused"
     return "failed" if kind == "rehearsal" else "aborted"
+
+
+def has_failed(events: Sequence[Event]) -> bool:
+    """Tell whether a run's journal holds a failure or a refusal of its own, findings of a restore aside."""
+    return bool(_failures(events))
+
+
+def _failures(events: Sequence[Event]) -> list[Event]:
+    findings = LOOKING if events[0]["data"]["kind"] == "restore" else ()
+    return [event for event in events if event["outcome"] != "ok" and event["phase"] not in findings]
+
+
+def _outcome_of_restore(events: Sequence[Event]) -> str:
+    """Name what became of a restore: ``restored`` only where the database is what was asked for, and answers.
+
+    Its first steps look at what is broken, so that their failures are findings and change nothing. Where the run put
+    the database back as it found it, it is given up, whatever had happened before.
+    """
+    bad = [event for event in _failures(events) if event["phase"] not in AFTERWARDS]
+    if not bad:
+        return "restored" if _happened(events, "finished") or _happened(events, "undone_run") else "aborted"
+    undone = next((place for place, event in enumerate(events) if _undid_itself(event)), None)
+    touched = _happened(events, "closed") or any(event["phase"] == "reopen" for event in bad)
+    if undone is not None:
+        return "failed" if any(event["phase"] == "restore" for event in bad if event in events[undone:]) else "aborted"
+    if touched:
+        return "failed"
+    return "refused" if bad[0]["outcome"] == "refused" else "aborted"
+
+
+def _undid_itself(event: Event) -> bool:
+    return _has(event, "restored") and not event["data"].get("undone_run")
 
 
 def _happened(events: Sequence[Event], mark: str) -> bool:
@@ -98,15 +140,14 @@ def _candidate(events: Sequence[Event]) -> dict[str, Any]:
 
 
 def _error(events: Sequence[Event]) -> dict[str, Any] | None:
-    for event in events:
-        if event["outcome"] != "ok":
-            error: Mapping[str, Any] = event["data"].get("error", {})
-            return {
-                "phase": event["phase"],
-                "message": error.get("message", event["action"]),
-                "untouched": error.get("untouched", ""),
-                "remedy": error.get("remedy", ""),
-            }
+    for event in _failures(events):
+        error: Mapping[str, Any] = event["data"].get("error", {})
+        return {
+            "phase": event["phase"],
+            "message": error.get("message", event["action"]),
+            "untouched": error.get("untouched", ""),
+            "remedy": error.get("remedy", ""),
+        }
     return None
 
 
@@ -124,7 +165,7 @@ def _phases(events: Sequence[Event]) -> list[dict[str, Any]]:
                     "outcome": bad[0] if bad else "ok",
                 }
             )
-    return rows
+    return sorted(rows, key=lambda row: str(row["started_at"]))
 
 
 def _window(events: Sequence[Event]) -> dict[str, float]:
@@ -135,7 +176,8 @@ def _window(events: Sequence[Event]) -> dict[str, float]:
     """
     inside = [event for event in events if event["phase"] not in AFTERWARDS]
     first = next((place for place, event in enumerate(inside) if _shuts_out(event)), None)
-    if first is None or not any(event["data"].get("closed") for event in inside):
+    felt = any(event["data"].get("closed") for event in inside) or events[0]["data"]["kind"] == "restore"
+    if first is None or not felt:
         return {}
     last = max((place for place, event in enumerate(inside) if _lets_in(event)), default=len(inside) - 1)
     inside = inside[first : last + 1]

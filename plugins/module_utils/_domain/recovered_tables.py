@@ -54,8 +54,8 @@ def check_columns(table: str, mapped: ColumnMap, *, inserts: int) -> None:
     name = plain(table)
     if mapped.gone:
         raise Refused(
-            f"The rows of {name} in the backup have columns that the table has no more: {', '.join(mapped.gone)}. Their "
-            "values would be left behind.",
+            f"The rows of {name} in the backup have columns that the table has no more: {', '.join(mapped.gone)}. "
+            "Their values would be left behind.",
             untouched="Nothing was written.",
             remedy="Give the table the columns back first (take the migration back, or ALTER TABLE … ADD COLUMN), or "
             "restore the whole backup beside with db_restore and choose by hand.",

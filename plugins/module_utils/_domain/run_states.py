@@ -33,6 +33,7 @@ STEPS = {
     "end_migration": Step(("migrating",), "migrated"),
     "verify": Step(("migrated",), "verified"),
     "swap": Step(("verified",), "swapped"),
+    "replace": Step(("closed",), "swapped"),
     "finish": Step(("swapped",), ""),
     "restore": Step(STATES, ""),
 }
@@ -42,6 +43,8 @@ PHASES = (
     "rehearse",
     "gate",
     "back_up",
+    "assess",
+    "compare",
     "close",
     "candidate",
     "migrate_down",
@@ -54,6 +57,9 @@ PHASES = (
 
 REQUIRED_BEFORE_CLOSING = ("preflight", "gate", "back_up")
 """Phases that a run's journal must show as passed before production may be closed (design: promises 1 and 2)."""
+
+REQUIRED_BEFORE_REPLACING = ("preflight", "restore", "gate")
+"""The same for a restore: the backup stands beside, proven, and whoever asked for it was told what would be lost."""
 
 
 def check_step(step: str, run_id: str, database: str, description: Description | None) -> str:
@@ -105,19 +111,25 @@ def check_no_run(database: str, description: Description | None) -> None:
         )
 
 
-def check_gate_passed(run_id: str, passed_phases: set[str]) -> None:
+def check_gate_passed(run_id: str, passed_phases: set[str], kind: str = "rollback") -> None:
     """Check by the journal that a run may close production.
+
+    Args:
+        run_id: the run.
+        passed_phases: what its journal shows as passed.
+        kind: what the run is: a C(restore) has other phases before it closes anything.
 
     Raises:
         Refused: a phase that must come before has not passed in this run.
     """
-    missing = [phase for phase in REQUIRED_BEFORE_CLOSING if phase not in passed_phases]
+    required = REQUIRED_BEFORE_REPLACING if kind == "restore" else REQUIRED_BEFORE_CLOSING
+    missing = [phase for phase in required if phase not in passed_phases]
     if missing:
         raise Refused(
             f"Run {run_id} may not close the database: its journal does not show that "
             f"{' and '.join(missing).replace('_', ' ')} passed.",
             untouched="The database was not touched.",
-            remedy="Start the whole run with 'ansible-playbook rollback.yml -e env=…', without tags, limits or "
-            "--start-at-task.",
+            remedy=f"Start the whole run with 'ansible-playbook {'restore' if kind == 'restore' else 'rollback'}.yml "
+            "-e env=…', without tags, limits or --start-at-task.",
             missing=missing,
         )

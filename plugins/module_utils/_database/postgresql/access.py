@@ -20,6 +20,8 @@ from .run_state import check_state, lease_end, locked, read_comment, write_comme
 from .sessions import PATIENCE_SECONDS, POLL_SECONDS, end_sessions, read_sessions
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ..._run import Run
     from .connection import Server
     from .sessions import Session
@@ -28,7 +30,12 @@ DEFAULT_LEASE_SECONDS = 120
 
 
 def close_database(
-    server: Server, run_id: str, lease_seconds: int = DEFAULT_LEASE_SECONDS, *, patience: float = PATIENCE_SECONDS
+    server: Server,
+    run_id: str,
+    lease_seconds: int = DEFAULT_LEASE_SECONDS,
+    *,
+    patience: float = PATIENCE_SECONDS,
+    but: Collection[int] = (),
 ) -> list[Session]:
     """Close the database for everybody and end its sessions; or, where that fails, leave it open as it was.
 
@@ -37,6 +44,7 @@ def close_database(
         run_id: the run that closes it.
         lease_seconds: how long the run may go without a sign of life before its keeper opens the database again.
         patience: seconds that sessions get to end.
+        but: pids of our own sessions, opened before, that stay.
 
     Returns:
         The sessions that were ended.
@@ -60,7 +68,7 @@ def close_database(
         admit(cursor, server.database, False)
     try:
         with server.admin() as connection, connection.cursor() as cursor:
-            return end_sessions(cursor, server.database, patience=patience)
+            return end_sessions(cursor, server.database, patience=patience, but=but)
     except BaseException as error:
         restore_original(server, run_id)
         if isinstance(error, RollbackError):
@@ -81,7 +89,7 @@ def preview_closing(server: Server, run: Run) -> list[Session]:
         Refused: the run's journal does not show that what must come before has passed, another run is open, or
             something on the server would block the candidate.
     """
-    check_gate_passed(run.run_id, run.passed_phases())
+    check_gate_passed(run.run_id, run.passed_phases(), run.kind())
     check_state(server, run.run_id, "close")
     with server.admin() as connection, connection.cursor() as cursor:
         read_properties(cursor, server.database)  # says so where there is no such database

@@ -29,7 +29,7 @@ def check_is_rehearsal(run: Run) -> None:
     Raises:
         Refused: it is not.
     """
-    kind = run.events()[0]["data"].get("kind")
+    kind = run.kind()
     if kind != "rehearsal":
         raise Refused(
             f"Run {run.run_id} is a {kind}: only a rehearsal replaces a database without the states of a window.",

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..._domain.errors import Failed
+from ..._domain.errors import Failed, Refused
 from ..._domain.recovered_tables import ColumnMap, unfit
 from ..._domain.row_difference import Bucket, Difference, bucket_mask, differing_buckets
 from ..._domain.table_names import plain
@@ -72,9 +72,10 @@ class RowExchange:
         chosen = f"balcon_key & {self._mask:d} = ANY('{{{','.join(map(str, buckets))}}}'::bigint[])"
         self._bring_over(writing, scratch, chosen)
         writing.execute(
-            f"CREATE TEMP TABLE {self._there} ON COMMIT DROP AS SELECT balcon_key, balcon_contents, {self._repetition()}, balcon_place "
-            f"FROM (SELECT {self._hashing.key} AS balcon_key, {self._hashing.row} AS balcon_contents, ctid AS balcon_place "
-            f"FROM ONLY {self.table} AS row_) AS hashed WHERE {chosen}; "
+            f"CREATE TEMP TABLE {self._there} ON COMMIT DROP AS "
+            f"SELECT balcon_key, balcon_contents, {self._repetition()}, "
+            f"balcon_place FROM (SELECT {self._hashing.key} AS balcon_key, {self._hashing.row} AS balcon_contents, "
+            f"ctid AS balcon_place FROM ONLY {self.table} AS row_) AS hashed WHERE {chosen}; "
             f"ANALYZE {self._came}; ANALYZE {self._there}"
         )
         writing.execute(
@@ -96,8 +97,8 @@ class RowExchange:
             kind = self.mapped.columns[column]
             writing.execute(
                 f"SELECT count(*) FROM {self._came} AS a WHERE a.{column} IS NOT NULL AND a.{column}::{kind}::text "
-                f"IS DISTINCT FROM a.{column} AND NOT EXISTS (SELECT FROM {self._there} AS b WHERE b.balcon_key = a.balcon_key "
-                f"AND b.balcon_number = a.balcon_number{same})"
+                f"IS DISTINCT FROM a.{column} AND NOT EXISTS (SELECT FROM {self._there} AS b "
+                f"WHERE b.balcon_key = a.balcon_key AND b.balcon_number = a.balcon_number{same})"
             )
             rows = one_row(writing)[0]
             if rows:
@@ -119,15 +120,22 @@ class RowExchange:
         path = folder / f"{hashlib.sha256(self.table.encode()).hexdigest()[:12]}.copy"
         query = (
             f"SELECT {', '.join(f'row_.{name}' for name in self._live.stored)} FROM ONLY {self.table} AS row_ "
-            f"JOIN {self._there} AS there ON there.balcon_place = row_.ctid WHERE NOT EXISTS (SELECT FROM {self._came} AS came "
-            f"WHERE {_SAME_ROW} AND came.balcon_contents = there.balcon_contents)"
+            f"JOIN {self._there} AS there ON there.balcon_place = row_.ctid WHERE NOT EXISTS "
+            f"(SELECT FROM {self._came} AS came WHERE {_SAME_ROW} AND came.balcon_contents = there.balcon_contents)"
         )
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            writing.copy_expert(f"COPY ({query}) TO STDOUT", file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                writing.copy_expert(f"COPY ({query}) TO STDOUT", file)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise Refused(
+                f"The rows of {plain(self.table)} to be overwritten cannot be kept in {path}: {error.strerror}.",
+                untouched="Nothing was written to the database.",
+                remedy="Make room there, or name another folder in keep_dir.",
+            ) from None
         rows, digest = _read_again(path)
         if rows != wanted:
             raise Failed(
@@ -142,8 +150,8 @@ class RowExchange:
         """Delete the rows that the backup does not have."""
         if self.difference.extra:
             writing.execute(
-                f"DELETE FROM ONLY {self.table} AS row_ USING {self._there} AS there WHERE row_.ctid = there.balcon_place "
-                f"AND NOT EXISTS {_twin(self._came, 'there')}"
+                f"DELETE FROM ONLY {self.table} AS row_ USING {self._there} AS there "
+                f"WHERE row_.ctid = there.balcon_place AND NOT EXISTS {_twin(self._came, 'there')}"
             )
 
     def update_changed(self, writing: Cursor) -> None:
@@ -185,7 +193,8 @@ class RowExchange:
             wanted = (self.before[0] + rows, self.before[1] + int(contents))
         if now != wanted:
             raise Failed(
-                f"{plain(self.table)} would hold {now[0]} rows instead of {wanted[0]}, or other contents than it should.",
+                f"{plain(self.table)} would hold {now[0]} rows instead of {wanted[0]}, or other contents than "
+                "it should.",
                 untouched="All of it was rolled back: nothing was written.",
                 remedy="Look for what else writes when rows of this table are written (rules, triggers that cannot be "
                 "switched off), or restore the whole backup.",
@@ -223,7 +232,8 @@ class RowExchange:
 
 
 def _twin(other: str, alias: str) -> str:
-    return f"(SELECT FROM {other} AS twin WHERE twin.balcon_key = {alias}.balcon_key AND twin.balcon_number = {alias}.balcon_number)"
+    same = f"twin.balcon_key = {alias}.balcon_key AND twin.balcon_number = {alias}.balcon_number"
+    return f"(SELECT FROM {other} AS twin WHERE {same})"
 
 
 def _total(buckets: dict[int, Bucket]) -> tuple[int, int]:

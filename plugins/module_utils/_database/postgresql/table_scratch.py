@@ -161,8 +161,8 @@ def check_contents(manifest: Manifest, table: str, found: dict[str, Any], untouc
     if all(found[part] == then[part] for part in ("rows", "contents", "columns")):
         return
     raise Failed(
-        f"Table {table} as restored is not what was backed up: {found['rows']} rows instead of {then['rows']}, or other "
-        "contents.",
+        f"Table {table} as restored is not what was backed up: {found['rows']} rows instead of {then['rows']}, or "
+        "other contents.",
         untouched=untouched,
         remedy="Do not use this backup before you know why; name another one, and look for faults of disk and memory.",
         table=table,

@@ -271,7 +271,8 @@ def _set_sequences_on(cursor: Cursor, tables: Sequence[str]) -> list[str]:
             continue
         source = f"{'' if partitioned else 'ONLY '}{table}"
         cursor.execute(
-            f"SELECT last_value, is_called, (SELECT max({column}) FROM {source}), (SELECT min({column}) FROM {source}) "
+            f"SELECT last_value, is_called, (SELECT max({column}) FROM {source}), "  # noqa: S608  # quoted by the server
+            f"(SELECT min({column}) FROM {source}) "
             f"FROM {name}"
         )
         last, called, highest, lowest = one_row(cursor)

@@ -1,0 +1,379 @@
+# Copyright (c) 2026, balcon.rollback contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""restore.yml, typed as whoever is called types it: looking, going back, bad backups, and saying no."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from psycopg2 import sql
+from stage import DATABASES
+
+from ansible_collections.balcon.rollback.plugins.module_utils._domain import manifest as manifests
+
+if TYPE_CHECKING:
+    from ansible_collections.balcon.rollback.tests.playbook.scene import Outcome, Scene
+    from tests.conftest import ModuleRunner
+
+PRODUCTION = DATABASES["production"]
+CONFIRM = f"confirm={PRODUCTION}"
+ASK = ("env=production", "reason=a test")
+
+
+@pytest.fixture
+def restore(scene: Scene) -> Iterator[Callable[..., Outcome]]:
+    """Types restore.yml; afterwards nothing is left of its runs, and the shop is as it was."""
+    before = scene.contents("production")
+
+    def play(*typed: str, **options: Any) -> Outcome:
+        return scene.play(*typed, playbook="restore.yml", **options)
+
+    yield play
+    _clear(scene)
+    assert scene.contents("production") == before
+
+
+def _clear(scene: Scene) -> None:
+    for name, is_open in scene.execute(
+        "production", "SELECT datname, datallowconn FROM pg_database WHERE datname LIKE %s", [f"{PRODUCTION}\\_\\_%"],
+        database="postgres",
+    ):  # fmt: skip
+        assert isinstance(is_open, bool)
+        scene.execute("production", sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    for folder in ("runs", "backups"):
+        shutil.rmtree(scene.state_dir("production") / folder, ignore_errors=True)
+    scene.maintenance_file.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def backup(scene: Scene, run_module: ModuleRunner) -> Callable[..., Path]:
+    """Makes a backup of production, by the collection's own module, and returns its folder."""
+
+    def make(kind: str = "production", **arguments: Any) -> Path:
+        made = run_module(
+            "db_backup",
+            database_url=scene.url(kind),
+            backup_dir=str(scene.state_dir("production") / "backups"),
+            client_path=[str(scene.cluster(kind).bin_dir)],
+            **{"signing_key": scene.stage.secret("signing_key"), "checkpoint": False, **arguments},
+        )
+        assert not made["failed"], made
+        return Path(made["path"])
+
+    return make
+
+
+def databases(scene: Scene) -> dict[str, bool]:
+    """The databases that runs left beside production, by purpose: open or not."""
+    rows = scene.execute(
+        "production", "SELECT datname, datallowconn FROM pg_database WHERE datname LIKE %s",
+        [f"{PRODUCTION}\\_\\_%"], database="postgres",
+    )  # fmt: skip
+    return {name.removeprefix(f"{PRODUCTION}__").partition("_")[0]: is_open for name, is_open in rows}
+
+
+def insert(scene: Scene, number: int = 3) -> None:
+    scene.execute(
+        "production",
+        "INSERT INTO projects (owner_id, title, created_at) SELECT min(u.id), 'written after ' || n, now()"
+        " FROM users u, generate_series(1, %s) n GROUP BY n",
+        [number],
+    )
+
+
+# -- looking ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("untouched")
+def test_it_looks_and_changes_nothing(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    made = backup()
+    outcome = restore("env=production")
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.folders == []
+    assert "changed=0" in outcome.said
+    for words in (
+        "The database is open and no run is open on it",
+        made.name,
+        "ansible-playbook restore.yml -e env=production -e to=latest_good",
+    ):
+        assert words in outcome.said, outcome.output
+
+
+# -- a backup takes the database's place ------------------------------------------------------------------------------
+
+
+def test_the_latest_good_backup(scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]) -> None:
+    made = backup()
+    insert(scene, 3)
+    outcome = restore(*ASK, "to=latest_good", CONFIRM)
+    assert outcome.exit_code == 0, outcome.output
+    (record,) = outcome.records
+    assert (record["kind"], record["outcome"], record["backup_id"]) == ("restore", "restored", made.name)
+    assert record["lost_since"]["rows"] == 3
+    assert record["lost_since"]["tables"] == [{"name": "public.projects", "rows": 3, "changed": 0}]
+    assert "public.projects: 3 rows are not in backup" in outcome.said
+    assert databases(scene) == {"before": False}
+    assert not scene.maintenance_file.exists()
+
+
+def test_what_replaced_it_has_the_privileges_and_settings_of_now(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    name = sql.Identifier(PRODUCTION)
+    look = (
+        "SELECT datacl::text, datconnlimit, shobj_description(oid, 'pg_database'), datdba::regrole::text, datallowconn,"
+        " (SELECT array_agg(setconfig::text) FROM pg_db_role_setting WHERE setdatabase = d.oid)"
+        " FROM pg_database d WHERE datname = %s"
+    )
+    original = scene.execute("production", look, [PRODUCTION])
+    backup()
+    changes = (
+        "REVOKE CONNECT ON DATABASE {} FROM PUBLIC",
+        "ALTER DATABASE {} CONNECTION LIMIT 37",
+        "COMMENT ON DATABASE {} IS 'ask the backend team'",
+        "ALTER DATABASE {} SET statement_timeout TO '45s'",
+    )
+    back = (
+        "GRANT CONNECT ON DATABASE {} TO PUBLIC",
+        "ALTER DATABASE {} CONNECTION LIMIT -1",
+        "COMMENT ON DATABASE {} IS NULL",
+        "ALTER DATABASE {} RESET statement_timeout",
+    )
+    try:
+        for change in changes:
+            scene.execute("production", sql.SQL(change).format(name))
+        now = scene.execute("production", look, [PRODUCTION])
+        outcome = restore(*ASK, "to=latest_good", CONFIRM)
+        assert outcome.exit_code == 0, outcome.output
+        assert scene.execute("production", look, [PRODUCTION]) == now != original
+    finally:
+        for change in back:
+            scene.execute("production", sql.SQL(change).format(name))
+
+
+def test_declined_it_puts_everything_back(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    backup()
+    look = "SELECT oid::bigint, datname, datallowconn FROM pg_database"
+    identity = scene.execute("production", look)
+    outcome = restore(*ASK, "to=latest_good", "confirm=shop")
+    assert outcome.exit_code != 0
+    assert "The restore was not confirmed: shop was given" in outcome.said
+    (record,) = outcome.records
+    assert (record["outcome"], record["error"]["phase"]) == ("aborted", "gate")
+    assert databases(scene) == {"restored": True}
+    assert not scene.maintenance_file.exists()
+    assert set(identity) < set(scene.execute("production", look))
+
+
+def test_maintenance_that_was_on_stays_on_when_declined(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    backup()
+    scene.maintenance_file.touch()
+    outcome = restore(*ASK, "to=latest_good", "confirm=shop")
+    assert outcome.exit_code != 0
+    assert scene.maintenance_file.exists()
+
+
+@pytest.mark.usefixtures("untouched")
+def test_check_mode_tells_and_changes_nothing(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    made = backup()
+    outcome = restore(*ASK, "to=latest_good", "--check")
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.folders == []
+    assert "Restore the newest backup that is proven good" in outcome.said
+    assert made.name in outcome.said
+
+
+# -- backups that are not what they should be -------------------------------------------------------------------------
+
+
+def flip_one_bit(folder: Path) -> None:
+    (file, *_others) = sorted((folder / "dump").glob("*.dat*"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def cut_short(folder: Path) -> None:
+    (file, *_others) = sorted((folder / "dump").glob("*.dat*"))
+    os.truncate(file, file.stat().st_size - 1)
+
+
+def remove_a_file(folder: Path) -> None:
+    min((folder / "dump").glob("*.dat*")).unlink()
+
+
+def edit_the_manifest(folder: Path) -> None:
+    path = folder / manifests.FILE_NAME
+    manifest = json.loads(path.read_text())
+    manifest["rows_total"] += 1
+    path.write_text(json.dumps(manifest))
+
+
+def seal_again(change: Callable[[dict[str, Any]], object], key: str | None = None) -> Callable[[Path], None]:
+    """Somebody edits a manifest and computes its digest again."""
+
+    def edit(folder: Path) -> None:
+        path = folder / manifests.FILE_NAME
+        manifest = json.loads(path.read_text())
+        change(manifest)
+        content = {name: value for name, value in manifest.items() if name not in ("format", "digest", "signature")}
+        path.write_text(manifests.render(manifests.seal(content, key)))
+
+    return edit
+
+
+DAMAGES = [
+    pytest.param(flip_one_bit, "was changed (its SHA-256 differs)", id="one flipped bit"),
+    pytest.param(cut_short, "bytes instead of", id="cut short"),
+    pytest.param(remove_a_file, "is missing", id="a file missing"),
+    pytest.param(edit_the_manifest, "was edited after it was signed", id="manifest edited by hand"),
+    pytest.param(
+        seal_again(lambda manifest: manifest["database"].update(name="other")),
+        "its manifest is not signed",
+        id="manifest sealed again without the key",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGES)
+def test_a_damaged_backup_is_named_and_the_next_older_one_taken(
+    scene: Scene,
+    restore: Callable[..., Outcome],
+    backup: Callable[..., Path],
+    damage: Callable[[Path], None],
+    reason: str,
+) -> None:
+    good, damaged = _two_backups(backup)
+    damage(damaged)
+    outcome = restore(*ASK, "to=latest_good", CONFIRM)
+    assert outcome.exit_code == 0, outcome.output
+    assert (outcome.records[0]["outcome"], outcome.records[0]["backup_id"]) == ("restored", good.name)
+    assert damaged.name in outcome.said
+    assert reason in outcome.said
+
+
+def _two_backups(backup: Callable[..., Path]) -> tuple[Path, Path]:
+    """The second one is newer by its manifest, which counts whole seconds."""
+    older = backup()
+    time.sleep(1.1)
+    return older, backup()
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(("damage", "reason"), DAMAGES[:4])
+def test_a_damaged_backup_that_was_asked_for_is_refused(
+    scene: Scene,
+    restore: Callable[..., Outcome],
+    backup: Callable[..., Path],
+    damage: Callable[[Path], None],
+    reason: str,
+) -> None:
+    damaged = backup()
+    damage(damaged)
+    outcome = restore(*ASK, f"backup={damaged.name}", CONFIRM)
+    assert_refused(outcome, reason, damaged.name, "Look for a copy of one of them")
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_backup_of_another_database(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    other = backup("staging")
+    outcome = restore(*ASK, f"backup={other.name}", CONFIRM)
+    assert_refused(outcome, f"It is a backup of database {DATABASES['staging']}, not of {PRODUCTION}")
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_backup_of_another_server(scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]) -> None:
+    key = scene.stage.secret("signing_key")
+    made = backup()
+    seal_again(lambda manifest: manifest["database"].update(system_identifier="1"), key)(made)
+    outcome = restore(*ASK, f"backup={made.name}", CONFIRM)
+    assert_refused(outcome, "It was made on another server", "-e any_server=true")
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_backup_of_a_newer_server(scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]) -> None:
+    key = scene.stage.secret("signing_key")
+    made = backup()
+    seal_again(lambda manifest: manifest.update(server_version=990000), key)(made)
+    outcome = restore(*ASK, f"backup={made.name}", CONFIRM)
+    assert_refused(outcome, "was made from PostgreSQL 99")
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_backup_that_restores_to_something_else(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    """Its files are as they were written, and its fingerprint says other contents: only a restore finds that."""
+    made = backup()
+
+    def lie(manifest: dict[str, Any]) -> None:
+        manifest["fingerprint"]["tables"]["public.users"]["contents"] = "1"
+
+    seal_again(lie, scene.stage.secret("signing_key"))(made)
+    outcome = restore(*ASK, f"backup={made.name}", CONFIRM)
+    assert_refused(outcome, "The restored database is not what was dumped", "public.users")
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["backup=shop-20261101t0000000009"], ["There is no backup 'shop-20261101t0000000009'"]),
+        (["to=latest_good"], ["There is no backup to restore"]),
+        (["to=yesterday"], ["to=yesterday is not known"]),
+        (["to=before_rollback"], ["There is no backup to restore"]),
+        (["to=latest_good", "run=20261123t081500a3f9"], ["run and to were given"]),
+        (["run=20261123t081500a3f9"], ["is not open, and no database of before it is kept"]),
+        (["run=../../etc"], ["is not the name of a run"]),
+        (["to=latest_good", "keep_written=true"], ["only goes with run"]),
+    ],
+)
+def test_what_does_not_fit_is_refused(restore: Callable[..., Outcome], typed: list[str], words: list[str]) -> None:
+    assert_refused(restore(*ASK, CONFIRM, *typed), *words)
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ([], "env must name exactly one environment"),
+        (["env=all"], "env must name exactly one environment"),
+        (["env=production", "--tags", "restore"], "belong together"),
+        (["env=production", "--limit", "shop-production"], "belong together"),
+        (["env=production", "host=shop-staging"], "say which database is meant"),
+    ],
+)
+def test_a_request_that_is_no_whole_one(restore: Callable[..., Outcome], typed: list[str], words: str) -> None:
+    outcome = restore(*typed)
+    assert outcome.exit_code != 0
+    assert words in outcome.said
+    assert "Nothing was touched" in outcome.said
+    assert outcome.folders == []
+
+
+def assert_refused(outcome: Outcome, *words: str) -> None:
+    """The run was refused before anything was closed; its record says why."""
+    assert outcome.exit_code != 0, outcome.output
+    (record,) = outcome.records
+    assert record["outcome"] == "refused", outcome.output
+    text = " ".join(record["error"][part] for part in ("message", "untouched", "remedy"))
+    missing = [word for word in words if word not in text or word not in outcome.said]
+    assert not missing, f"{missing} in:\n{text}\n{outcome.output}"
