@@ -20,7 +20,7 @@ from ..._domain.row_difference import Bucket, Difference, bucket_mask, differing
 from ..._domain.table_names import plain
 from ..._driver import one_row
 from .contents import in_parallel
-from .row_hashes import Hashing, hashing_of, read_buckets
+from .row_hashes import Hashing, hashing_of, read_buckets, read_total
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
@@ -182,7 +182,8 @@ class RowExchange:
         """
         if not self.difference:
             return
-        now = _total(read_buckets(writing, self.table, self._hashing, 0))
+        found = read_total(writing, self.table, self._hashing)
+        now = (found.rows, int(found.contents))
         wanted = _total(self._wanted)
         if not replace:
             writing.execute(
