@@ -122,7 +122,7 @@ def _fill(server: Server, dump: Dump, manifest: Manifest, name: str, tables: Seq
     _restore(server, dump, name, ["--section=pre-data"])
     with server.connect(name) as connection, connection.cursor() as cursor:
         for table in tables:
-            cursor.execute(f"ALTER TABLE {table} SET UNLOGGED")
+            cursor.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false), SET UNLOGGED")
     with chosen(lines) as choice:
         _restore(server, dump, name, ["--data-only", "--use-list", str(choice), f"--jobs={jobs}"])
 
