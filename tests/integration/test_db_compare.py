@@ -17,6 +17,9 @@ SHOP = (Path(__file__).parent / "shop.sql").read_text()
 ODD = '"Odd ""Table.Na%me{}"'
 
 
+END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+
+
 @pytest.fixture
 def shop(database: Any) -> Any:
     database.execute(SHOP)
@@ -150,8 +153,9 @@ def test_closed_database_is_only_read_through_the_door(compare: Any, shop: Any, 
                 connection = psycopg2.connect(shop.url)
                 connection.autocommit = True
                 with connection.cursor() as cursor:
-                    cursor.execute("INSERT INTO orders (user_id) VALUES (1)")
-                written.append(1)
+                    while not stop.is_set():  # whoever slips in goes on writing until he is shown out
+                        cursor.execute("INSERT INTO orders (user_id) VALUES (1)")
+                        written.append(1)
             except psycopg2.Error:
                 continue
 
@@ -161,10 +165,13 @@ def test_closed_database_is_only_read_through_the_door(compare: Any, shop: Any, 
         thread.start()
     try:
         shop.execute(closing, url=shop.admin_url)
+        shop.execute(END_SESSIONS, [shop.name], url=shop.admin_url)
         assert "is closed" in compare(tables=["orders"])["msg"]
         assert "is closed" in compare(tables=["orders"], through_closed=True, check_mode=True)["msg"]
         for _ in range(3):
             (table,) = compare(tables=["orders"], through_closed=True)["tables"]
+            inside = shop.execute("SELECT FROM pg_stat_activity WHERE datname = %s", [shop.name], url=shop.admin_url)
+            assert inside == [], "somebody who slipped in is still there"
             assert table["extra"] >= len(written)
             assert table["extra"] - len(written) <= len(threads), "more than the ones that were cut off unacknowledged"
     finally:

@@ -223,9 +223,8 @@ def _foreign_key_questions(keys: Iterable[ForeignKey]) -> list[Question]:
 
 def _sequence_questions(cursor: Cursor) -> list[Question]:
     """Ask what each column has reached in our snapshot, and where its sequence stands now, which can only be later."""
-    cursor.execute(_SEQUENCES)
     questions = []
-    for name, table, partitioned, column, increment in cursor.fetchall():
+    for name, table, partitioned, column, increment in sequences_of_columns(cursor):
         source = f"{'' if partitioned else 'ONLY '}{table}"
         statement = (
             f"SELECT last_value, is_called, (SELECT max({column}) FROM {source}), "  # noqa: S608  # quoted by the server
@@ -239,6 +238,14 @@ def _sequence_questions(cursor: Cursor) -> list[Question]:
 
         questions.append(Question("sequences", name, statement, judge))
     return questions
+
+
+def sequences_of_columns(cursor: Cursor) -> list[tuple[str, str, bool, str, int]]:
+    """Return the sequences that columns take their values from, but those that begin again: the sequence, the table,
+    whether that is partitioned, the column, and the increment.
+    """
+    cursor.execute(_SEQUENCES)
+    return list(cursor.fetchall())
 
 
 def _amcheck_questions(amcheck: Amcheck) -> list[Question]:

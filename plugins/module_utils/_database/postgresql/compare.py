@@ -82,11 +82,11 @@ def compare_databases(
             remedy="Name in other the restored copy, or the database of before.",
         )
     with inside(server, live, through_closed) as mine, inside(server, other, through_closed) as theirs:
-        both = [_side(mine, live), _side(theirs, other)]
+        both = [side_of(mine, live), side_of(theirs, other)]
         shapes = [side.shapes for side in both]
         names = {identity for part in shapes for identity in part}
         chosen = choose_tables(tables, names, groups=partitions(*shapes), where=f"{live} and {other}")
-        entries = [_compare_table(name, *both) for name in chosen]
+        entries = [compare_table(name, *both) for name in chosen]
         objects = None if tables else [_large_objects(connection) for connection in (mine, theirs)]
     lines = comparison_lines(entries, live, other)
     if objects and objects[0] != objects[1]:
@@ -148,12 +148,14 @@ def _through_the_door(server: Server, outside: Any, database: str) -> Iterator[C
         entered.__exit__(None, None, None)
 
 
-def _side(connection: Connection, name: str) -> Side:
+def side_of(connection: Connection, name: str) -> Side:
+    """Return a session of `reading.reading` with the shapes of the tables in its database."""
     with connection.cursor() as cursor:
         return Side(connection, name, read_shapes(cursor))
 
 
-def _compare_table(name: str, live: Side, other: Side) -> ComparedTable:
+def compare_table(name: str, live: Side, other: Side) -> ComparedTable:
+    """Compare one table that at least one side has."""
     mine, theirs = live.shapes.get(name), other.shapes.get(name)
     try:
         if mine is None or theirs is None:

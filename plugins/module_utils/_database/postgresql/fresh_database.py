@@ -194,7 +194,7 @@ def drop_database(server: Server, name: str, oid: int | None = None) -> None:
             cursor.execute("SELECT oid::bigint FROM pg_database WHERE datname = %s", [name])
             found = cursor.fetchone()
             if found and oid in (None, found[0]):
-                cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+                _drop(cursor, name)
     except (psycopg2.Error, Refused) as error:
         quoted = name.replace('"', '""')
         raise Failed(
@@ -203,6 +203,18 @@ def drop_database(server: Server, name: str, oid: int | None = None) -> None:
             remedy=f'Drop it: DROP DATABASE "{quoted}" WITH (FORCE).',
             database=name,
         ) from None
+
+
+def _drop(cursor: Cursor, name: str) -> None:
+    """Drop a database with its sessions.
+
+    FORCE may not end an autovacuum worker without pg_signal_backend; without it, the server ends those by itself.
+    """
+    statement = sql.SQL("DROP DATABASE {}").format(sql.Identifier(name))
+    try:
+        cursor.execute(statement + sql.SQL(" WITH (FORCE)"))
+    except psycopg2.errors.InsufficientPrivilege:
+        cursor.execute(statement)
 
 
 def restore_dump(

@@ -59,7 +59,7 @@ def reading(server: Server, database: str | None = None, snapshot: str | None = 
         with connection.cursor() as cursor:
             if snapshot:
                 cursor.execute("SET TRANSACTION SNAPSHOT %s", [snapshot])
-            _pin(cursor)
+            pin(cursor)
         yield connection
         if not connection.closed and connection.status != psycopg2.extensions.STATUS_READY:
             connection.rollback()
@@ -72,7 +72,8 @@ def export_snapshot(connection: Connection) -> str:
         return str(one_row(cursor)[0])
 
 
-def _pin(cursor: Cursor) -> None:
+def pin(cursor: Cursor) -> None:
+    """Set a session's settings to `PINNED`."""
     cursor.execute(
         "SELECT pg_catalog.set_config(wanted.name, wanted.value, false) "
         "FROM unnest(%s::text[], %s::text[]) AS wanted(name, value) "

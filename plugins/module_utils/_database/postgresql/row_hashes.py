@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..._domain.row_difference import Bucket, Row
+from ..._driver import one_row
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -71,11 +72,23 @@ def read_buckets(cursor: Cursor, table: str, hashing: Hashing, mask: int) -> dic
         hashing: as `hashing_of` chose it.
         mask: as `bucket_mask` returned it.
     """
+    # The planner takes every row for a group of its own, and would sort all of them on the disk.
+    cursor.execute("SET LOCAL enable_sort = off; SET LOCAL work_mem = '32MB'")
     cursor.execute(
         f"SELECT ({hashing.key}) & {mask:d}, count(*), sum({hashing.row})::text "  # noqa: S608  # quoted by the server
         f"FROM ONLY {table} AS row_ GROUP BY 1"
     )
-    return {number: Bucket(rows, contents) for number, rows, contents in cursor.fetchall()}
+    found = {number: Bucket(rows, contents) for number, rows, contents in cursor.fetchall()}
+    cursor.execute("SET LOCAL enable_sort = on")
+    return found
+
+
+def read_total(cursor: Cursor, table: str, hashing: Hashing) -> Bucket:
+    """Return how many rows a table has, and the sum of their hashes."""
+    cursor.execute(
+        f"SELECT count(*), coalesce(sum({hashing.row}), 0)::text FROM ONLY {table} AS row_"  # noqa: S608  # as above
+    )
+    return Bucket(*one_row(cursor))
 
 
 def stream_rows(
