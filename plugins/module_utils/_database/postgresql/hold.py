@@ -121,7 +121,8 @@ def _end_sessions(server: Server) -> int:
 def _message(server: Server, before: str, commands: dict[str, str]) -> str:
     return (
         f"{server.database} is closed until a person decides; both are kept, {server.database} with all that was"
-        f" written to it, and {before}. Stop the release that answers now, then type one of the two in psql, in database"
-        f" {server.maintenance_database}, as the owner. To go on with {server.database} as it is: {commands['keep']}"
+        f" written to it, and {before}. Stop the release that answers now, then type one of the two in psql, in"
+        f" database {server.maintenance_database}, as the owner. To go on with {server.database} as it is:"
+        f" {commands['keep']}"
         f" To go back to before the rollback: {commands['go_back']}"
     )
