@@ -110,6 +110,16 @@ def test_off_is_not_believed_after_a_deployment_that_crashed(platform: Platform,
     assert platform.active[0].variables[VARIABLE] == "false"
 
 
+def test_a_deployment_of_before_that_still_answers(platform: Platform, run_module: Any) -> None:
+    platform.drains = 1000
+    result = maintenance(platform, run_module, "on", deadline=0.5)
+    assert "still active beside it: deployment-2" in result["msg"]
+    platform.drains = 3
+    platform.deployments[1].lingers = 0
+    assert maintenance(platform, run_module, "on")["changed"]
+    assert [deployment.variables[VARIABLE] for deployment in platform.active] == ["true"]
+
+
 def test_a_deployment_that_never_comes(platform: Platform, run_module: Any) -> None:
     platform.statuses = ("BUILDING",)
     result = maintenance(platform, run_module, "on", deadline=0.3)
