@@ -193,6 +193,9 @@ def test_trouble_otherwise_is_said(platform: Platform, run_module: Any) -> None:
     echo = reply('{"errors": [{"message": "bad token token-of-production-environment"}]}', 400)
     with web_server(echo) as server:
         assert "bad token ********" in maintenance(platform, run_module, "on", endpoint=server.url)["msg"]
+        with pytest.raises(Failed) as caught:  # what the journal gets, which Ansible does not see
+            client(platform, endpoint=server.url).service()
+    assert TOKEN not in caught.value.text()
 
 
 # -- logs --------------------------------------------------------------------------------------------------------------
