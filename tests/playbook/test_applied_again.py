@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from backend_service import Backend
 from stage import DATABASES, RELEASES
+from web_server import reply, web_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,6 +140,28 @@ def test_when_maintenance_mode_ends(scene: Scene, backend: Backend, older: Path)
     assert scene.contents("production") == before
     assert scene.execute("production", WRITTEN, database=_opened(scene, f"{NAME}__failed_{run_id}")) == [(1,)]
     _drop_relatives(scene)
+
+
+def test_during_the_watch(scene: Scene) -> None:
+    """Somebody deploys the newer release while the endpoints are watched: nothing is closed, and nothing is hidden."""
+    asked = itertools.count(1)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if next(asked) == 2:  # the first question is that of reopening
+            scene.execute("production", "INSERT INTO migrations_meta VALUES (%s, now())", [MIGRATION])
+        reply("fine")(handler)
+
+    with web_server(answer) as server:
+        watched = {"rollback_watch_seconds": 3, "rollback_watch_interval": 1}
+        endpoints = [{"name": "front end", "url": server.url}]
+        outcome = roll_back(scene, rollback_keep_release=True, rollback_endpoints=endpoints, **watched)
+    run = outcome.records[-1]
+    assert outcome.exit_code != 0
+    assert run["outcome"] == "failed"
+    assert f"applied {MIGRATION} again when it was started" in run["error"]["message"]
+    assert f"Nothing was restored: {NAME} is open, with {MIGRATION} applied" in outcome.said
+    assert databases(scene)[NAME] is True
+    scene.go_back(run["run_id"])
 
 
 def _opened(scene: Scene, database: str) -> str:

@@ -105,7 +105,7 @@ def test_rollback(scene: Scene, service: Service) -> None:
     changes = [call for call in service.platform.calls if call[:10] == "deployment" and call != "deployment"]
     assert changes == ["deploymentRedeploy", "deploymentStop", "deploymentRedeploy", "deploymentRedeploy"]
     _check_no_secret(scene, outcome.output)
-    _go_back(scene, run["run_id"])
+    scene.go_back(run["run_id"])
     assert scene.execute("production", STATE) == before
 
 
@@ -113,15 +113,3 @@ def _check_no_secret(scene: Scene, output: str) -> None:
     files = [path for path in scene.state_dir("production").rglob("*") if path.suffix in SAID_IN]
     written = [path.read_text() for path in files]
     assert not any(TOKEN in text for text in [output, *written])
-
-
-def _go_back(scene: Scene, run_id: str) -> None:
-    for statement in (
-        f"ALTER DATABASE {NAME} ALLOW_CONNECTIONS false",
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{NAME}'",
-        f"DROP DATABASE {NAME} WITH (FORCE)",
-        f'ALTER DATABASE "{NAME}__before_{run_id}" RENAME TO {NAME}',
-        f"COMMENT ON DATABASE {NAME} IS NULL",
-        f"ALTER DATABASE {NAME} ALLOW_CONNECTIONS true",
-    ):
-        scene.execute("production", statement, database="postgres")
