@@ -54,8 +54,8 @@ MAINTENANCE_OPTIONS: dict[str, Any] = {
     "command": {
         "type": "dict",
         "options": {
-            "on": {"type": "list", "elements": "str", "required": True},
-            "off": {"type": "list", "elements": "str", "required": True},
+            "on": {"type": "list", "elements": "raw", "required": True},
+            "off": {"type": "list", "elements": "raw", "required": True},
             "status": {"type": "list", "elements": "str"},
             "environment": {"type": "dict", "no_log": True},
             "chdir": {"type": "path"},

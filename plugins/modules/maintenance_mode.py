@@ -55,14 +55,14 @@ options:
     type: dict
     suboptions:
       "on":
-        description: The argument list of the command that turns it on.
+        description: The argument list of the command that turns it on, or a list of such lists.
         type: list
-        elements: str
+        elements: raw
         required: true
       "off":
-        description: The argument list of the command that turns it off.
+        description: The argument list of the command that turns it off, or a list of such lists.
         type: list
-        elements: str
+        elements: raw
         required: true
       status:
         description: The argument list of a command that ends with 0 when it is on, and with 1 when it is off.

@@ -54,6 +54,7 @@ class Deployment:
     stopping: bool = False
     stopped: bool = False
     restarts: int = 0
+    lingers: int | None = None
     kept: bool = True
 
     @property
@@ -75,6 +76,7 @@ class Platform:
         ignored: names of variables that are accepted and not stored.
         calls: the field of each document that was asked for.
         broken: how many of the next answers are no GraphQL.
+        drains: for how many looks a deployment stays active when the next one is up.
     """
 
     statuses: tuple[str, ...] = ("BUILDING", "DEPLOYING", "SUCCESS")
@@ -85,6 +87,7 @@ class Platform:
     ignored: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     broken: int = 0
+    drains: int = 0
     url: str = ""
     server: WebServer | None = None
 
@@ -189,12 +192,19 @@ class Platform:
         return deployment
 
     def _look(self, deployment: Deployment) -> None:
-        if deployment.ahead:
+        if deployment.lingers is not None:
+            deployment.lingers -= 1
+            if deployment.lingers < 0:
+                deployment.status, deployment.instance, deployment.lingers = "REMOVED", "REMOVED", None
+        elif deployment.ahead:
             deployment.status = deployment.ahead.pop(0)
             deployment.instance = {"SUCCESS": "RUNNING", "CRASHED": "CRASHED"}.get(deployment.status, "INITIALIZING")
             if deployment.status == "SUCCESS":
                 for other in self.deployments[: deployment.number - 1]:
-                    other.status, other.instance = "REMOVED", "REMOVED"
+                    if other.status == "SUCCESS":
+                        other.lingers = self.drains
+                    if not self.drains:
+                        other.status, other.instance, other.lingers = "REMOVED", "REMOVED", None
                 self.application(deployment)
         elif deployment.stopping and not deployment.stopped:
             deployment.stopped, deployment.instance = True, "EXITED"

@@ -80,6 +80,14 @@ def test_expectations_look_at_nothing_but_the_state(info: Any, project: NpmProje
     assert info(expect_applied=project.names[:2], refuse=True)["failed"]
 
 
+def test_applied_again_after_a_start(info: Any, project: NpmProject) -> None:
+    assert not info(expect_reverted=["4-none.js"], after_start=True).get("failed")
+    result = info(expect_reverted=["3-orders.js"], after_start=True)
+    assert result["error"]["kind"] == "failed"
+    assert result["error"]["reapplied"] == ["3-orders.js"]
+    assert "The application applied 3-orders.js again when it was started" in result["msg"]
+
+
 def test_table_order_and_names_that_need_quoting(info: Any, project: NpmProject, database: Any) -> None:
     database.execute('CREATE SCHEMA "My Schema"')
     database.execute('CREATE TABLE "My Schema"."Sequelize""Meta" ("the name" text, "at" int)')

@@ -110,6 +110,16 @@ def test_off_is_not_believed_after_a_deployment_that_crashed(platform: Platform,
     assert platform.active[0].variables[VARIABLE] == "false"
 
 
+def test_a_deployment_of_before_that_still_answers(platform: Platform, run_module: Any) -> None:
+    platform.drains = 1000
+    result = maintenance(platform, run_module, "on", deadline=0.5)
+    assert "still active beside it: deployment-2" in result["msg"]
+    platform.drains = 3
+    platform.deployments[1].lingers = 0
+    assert maintenance(platform, run_module, "on")["changed"]
+    assert [deployment.variables[VARIABLE] for deployment in platform.active] == ["true"]
+
+
 def test_a_deployment_that_never_comes(platform: Platform, run_module: Any) -> None:
     platform.statuses = ("BUILDING",)
     result = maintenance(platform, run_module, "on", deadline=0.3)
@@ -183,6 +193,9 @@ def test_trouble_otherwise_is_said(platform: Platform, run_module: Any) -> None:
     echo = reply('{"errors": [{"message": "bad token token-of-production-environment"}]}', 400)
     with web_server(echo) as server:
         assert "bad token ********" in maintenance(platform, run_module, "on", endpoint=server.url)["msg"]
+        with pytest.raises(Failed) as caught:  # what the journal gets, which Ansible does not see
+            client(platform, endpoint=server.url).service()
+    assert TOKEN not in caught.value.text()
 
 
 # -- logs --------------------------------------------------------------------------------------------------------------

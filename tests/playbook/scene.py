@@ -262,6 +262,18 @@ class Scene:
         """The folders of all runs on both hosts."""
         return [folder for kind in KINDS for folder in (self.state_dir(kind) / "runs").glob("*")]
 
+    def go_back(self, run_id: str) -> None:
+        """Put production back as it was before a run that has ended, and drop the result: for the next test."""
+        name = DATABASES["production"]
+        for statement in (
+            f"ALTER DATABASE {name} ALLOW_CONNECTIONS false",
+            f"DROP DATABASE {name} WITH (FORCE)",
+            f'ALTER DATABASE "{name}__before_{run_id}" RENAME TO {name}',
+            f"COMMENT ON DATABASE {name} IS NULL",
+            f"ALTER DATABASE {name} ALLOW_CONNECTIONS true",
+        ):
+            self.execute("production", statement, database="postgres")
+
     # -- what stands for a run that is under way --------------------------------------------------------------------
 
     def wait(self, condition: Callable[[], object], what: str, deadline: float = 90.0) -> None:

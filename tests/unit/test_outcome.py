@@ -34,6 +34,7 @@ def journal(*steps: tuple[str, str, str, dict[str, Any]], kind: str = "rollback"
 
 
 ERROR = {"error": {"message": "it broke", "remedy": "mend it", "untouched": "nothing"}}
+APPLIED_AGAIN = {"error": {**ERROR["error"], "reapplied": ["3-orders"]}}
 CLOSED = ("close", "close the database", "ok", {"closed": True})
 BROKE = ("migrate_down", "run the plan", "failed", ERROR)
 RESTORED = ("restore", "restore", "ok", {"restored": True, "restore_seconds": 0.02})
@@ -46,6 +47,7 @@ FINISHED = ("reopen", "the run is closed", "ok", {"finished": True})
     [
         ([CLOSED, REOPENED, FINISHED], "rollback", "rolled_back"),
         ([CLOSED, REOPENED, FINISHED, ("watch", "watch", "failed", ERROR)], "rollback", "rolled_back"),
+        ([CLOSED, REOPENED, FINISHED, ("watch", "state", "failed", APPLIED_AGAIN)], "rollback", "failed"),
         ([CLOSED, REOPENED, FINISHED, ("reopen", "maintenance off", "failed", ERROR)], "rollback", "failed"),
         ([("gate", "check", "refused", ERROR)], "rollback", "refused"),
         ([("back_up", "dump", "failed", ERROR)], "rollback", "aborted"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed, Refused
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.plan import (
+    check_not_applied_again,
     check_plan_is_last,
     check_step,
     make_plan,
@@ -125,3 +126,12 @@ def test_state_differences() -> None:
     assert len(state_differences(APPLIED, ["1", "2", "4"], ["3"])) == 2
     assert len(state_differences([], [], [])) == 0
     assert len(state_differences(["1"], [], [])) == 1
+
+
+def test_applied_again() -> None:
+    check_not_applied_again("shop", ["1", "2"], ["3"])
+    with pytest.raises(Failed, match="The application applied 3 again when it was started") as caught:
+        check_not_applied_again("shop", ["1", "2", "3"], ["3"])
+    assert caught.value.details["reapplied"] == ["3"]
+    with pytest.raises(Failed, match="applied 3, 2 again"):
+        check_not_applied_again("shop", APPLIED, ["3", "2"])

@@ -18,6 +18,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors imp
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.railway import (
     ENDPOINT,
     Target,
+    check_cli_environment,
     check_connection,
     check_service,
     check_token,
@@ -147,3 +148,16 @@ def test_is_stopped() -> None:
 
 def test_others() -> None:
     assert others([{"id": "one"}, {"id": "two"}], "two") == ["one"]
+
+
+@pytest.mark.parametrize("name", ["RAILWAY_TOKEN", "RAILWAY_API_TOKEN"])
+def test_a_token_of_the_cli_that_is_empty(name: str) -> None:
+    with pytest.raises(Refused, match=f"{name} is empty"):
+        check_cli_environment({name: " "})
+    check_cli_environment({name: "token"})
+    check_cli_environment({})
+
+
+def test_the_cli_is_never_led_to_another_server() -> None:
+    with pytest.raises(Refused, match="another server"):
+        check_cli_environment({"RAILWAY_ENV": "staging", "RAILWAY_TOKEN": "token"})

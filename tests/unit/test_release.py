@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.commands import read_commands
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.description import Description
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.release import check_release
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.run_states import STATES
-from ansible_collections.balcon.rollback.plugins.module_utils._releases.commands import read_commands
 
 RUN, OTHER = "20261123t081500a3f9", "20261123t081500ffff"
 
@@ -45,8 +45,8 @@ def test_commands() -> None:
         "newer": "sh -c x",
         "mixed": ["a", ["b"]],
     }
-    assert read_commands(commands, "stop") == [["systemctl", "stop", "shop"]]
-    assert read_commands(commands, "older") == [["a", "1"], ["b"]]
+    assert read_commands(commands, "stop", "rollback_release.commands") == [["systemctl", "stop", "shop"]]
+    assert read_commands(commands, "older", "rollback_release.commands") == [["a", "1"], ["b"]]
     for name in ("newer", "mixed", "missing"):
         with pytest.raises(Refused, match="no command"):
-            read_commands(commands, name)
+            read_commands(commands, name, "rollback_release.commands")

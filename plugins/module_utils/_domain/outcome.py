@@ -70,7 +70,7 @@ def outcome(events: Sequence[Event]) -> str:
     kind = events[0]["data"]["kind"]
     if kind == "restore":
         return _outcome_of_restore(events)
-    bad = [event for event in events if event["outcome"] != "ok" and event["phase"] not in AFTERWARDS]
+    bad = [event for event in events if event["outcome"] != "ok" and _counts(event)]
     if not bad and _latest(events, "finished", None):
         return "rehearsed" if kind == "rehearsal" else "rolled_back"
     if any(event["phase"] == "restore" and event["outcome"] != "ok" for event in events):
@@ -114,6 +114,11 @@ def _outcome_of_restore(events: Sequence[Event]) -> str:
 
 def _undid_itself(event: Event) -> bool:
     return _has(event, "restored") and not event["data"].get("undone_run")
+
+
+def _counts(event: Event) -> bool:
+    """Tell whether a trouble changes what became of the database: also late, where the rollback was taken back."""
+    return event["phase"] not in AFTERWARDS or bool(event["data"].get("error", {}).get("reapplied"))
 
 
 def _happened(events: Sequence[Event], mark: str) -> bool:

@@ -23,6 +23,7 @@ LOST = ("CRASHED", "FAILED", "NEEDS_APPROVAL", "REMOVED", "REMOVING", "SKIPPED")
 INSTANCES_AT_REST = ("EXITED", "REMOVED", "SKIPPED", "STOPPED")
 """Statuses of an instance of which no process is left."""
 
+_TOKEN_VARIABLES = ("RAILWAY_TOKEN", "RAILWAY_API_TOKEN")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -69,6 +70,31 @@ def check_connection(token: str | None, kind: str, target: Target, endpoint: str
             f"The endpoint {parts.scheme}://{parts.netloc.rpartition('@')[2]} would carry the token in clear.",
             untouched="Nothing was sent.",
             remedy=f"Use https, {ENDPOINT} for example.",
+        )
+
+
+def check_cli_environment(environment: Mapping[str, str]) -> None:
+    """Check the environment of a command: Railway's program reads more out of it than its users expect.
+
+    Args:
+        environment: what a command is given.
+
+    Raises:
+        Refused: an empty token, which counts as set and shuts out the login of the account, or C(RAILWAY_ENV), which
+            leads to another server than Railway's.
+    """
+    if "RAILWAY_ENV" in environment:
+        raise Refused(
+            "The environment of a command holds RAILWAY_ENV, with which Railway's program asks another server.",
+            untouched="The command was not run.",
+            remedy="Take it out. The environment of a project is chosen by the token, or with --environment.",
+        )
+    empty = [name for name in _TOKEN_VARIABLES if name in environment and not environment[name].strip()]
+    if empty:
+        raise Refused(
+            f"{empty[0]} is empty in the environment of a command; Railway's program takes that for a token.",
+            untouched="The command was not run.",
+            remedy="The environment variable that the inventory reads may be empty on the controller: set it there.",
         )
 
 

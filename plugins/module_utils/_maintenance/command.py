@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._domain.errors import Failed
+from .._domain.commands import read_commands
+from .._domain.railway import check_cli_environment
 from .._domain.secrets import environment_secrets
 from .._process import Finished, account_home, base_environment, check_finished, run_switch
 from .interface import Provider
@@ -21,8 +22,8 @@ class CommandProvider(Provider):
     """Commands turn it on and off; a third may tell the state.
 
     Args:
-        options: argument lists C(on), C(off) and optionally C(status) (exit code 0: on, 1: off), C(environment), and
-            C(chdir).
+        options: C(on), C(off), each one argument list or several, which run one after the other, and optionally the
+            argument list C(status) (exit code 0: on, 1: off), C(environment), and C(chdir).
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -40,20 +41,21 @@ class CommandProvider(Provider):
         """Ask the command C(status), where there is one."""
         if not self._options.get("status"):
             return None
-        finished = self._run("status")
+        finished = self._run(self._options["status"])
         if finished.exit_code not in (_ON, _OFF):
             check_finished(finished, "The command that tells the maintenance mode", TIMEOUT_SECONDS, _REMEDY)
         return finished.exit_code == _ON
 
     def _check(self, name: str) -> None:
-        if not self._options.get(name):
-            raise Failed(f"There is no command that turns maintenance mode {name}.", remedy=f"Give command.{name}.")
-        check_finished(self._run(name), f"The command that turns maintenance mode {name}", TIMEOUT_SECONDS, _REMEDY)
+        for command in read_commands(self._options, name, "rollback_maintenance.command"):
+            what = f"The command that turns maintenance mode {name} ({command[0]})"
+            check_finished(self._run(command), what, TIMEOUT_SECONDS, _REMEDY)
 
-    def _run(self, name: str) -> Finished:
+    def _run(self, command: Sequence[str]) -> Finished:
         environment = {key: str(value) for key, value in (self._options.get("environment") or {}).items()}
+        check_cli_environment(environment)
         return run_switch(
-            self._options[name],
+            command,
             environment=base_environment(environment, account_home()),
             folder=self._options.get("chdir") or "/",
             timeout=TIMEOUT_SECONDS,

@@ -64,7 +64,7 @@ class GitWay(Way):
         )
 
     def _commit(self, revision: str) -> str:
-        finished = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        finished = self._git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
         commit = finished.output_tail.strip()
         if finished.exit_code == 0 and commit:
             return commit
