@@ -12,20 +12,21 @@ from ._database.postgresql.connection import Server
 from ._database.postgresql.run_state import Heartbeat, locked
 from ._domain.errors import Refused
 from ._domain.release import check_release
-from ._domain.secrets import environment_secrets
 from ._probe import check_probe, make_endpoints, probe_until
-from ._process import account_home, base_environment, check_finished, run_switch
+from ._releases import Way, ways
+from ._run import Run
 
-_COMMAND_OF = {"stopped": "stop", "older": "older", "newer": "newer"}
 _NOT_GONE = (
     "The newer release must be gone before the database is swapped: it would write to the rolled-back schema,"
     " or apply its migrations again. Stop it by hand and see who still answers, then decide."
 )
 _NOT_HEALTHY = "Look at the application's log: it was started, and does not answer as described."
+MEMORY = "release"
+"""The key of an event's data under which a switch leaves what a later one of the same run needs."""
 
 
 def switch_release(params: Mapping[str, Any], journal: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
-    """Stop or start a release, and see from outside that it is so.
+    """Stop, start or restart a release, and see from outside that it is so.
 
     Args:
         params: the parameters of M(balcon.rollback.app_release).
@@ -34,86 +35,91 @@ def switch_release(params: Mapping[str, Any], journal: dict[str, Any], *, check_
 
     Raises:
         Refused: the state of the run does not allow it; nothing was changed.
-        Failed: a command failed, or the outside does not show what was wished.
+        Failed: a switch failed, or the outside does not show what was wished.
     """
     server, wish = Server(params["database_url"], params["admin_url"]), params["state"]
-    commands = read_commands(params["commands"], _COMMAND_OF[wish])
+    chosen = _ways_for(wish, params)
     stopping = wish == "stopped"
     endpoints = make_endpoints(params["gone" if stopping else "healthy"] or [], any_status=stopping)
     with locked(server) as (_cursor, description):
         check_release(wish, params["run_id"], server.database, description)
     if check_mode:
-        return _result(wish, 0.0, [], None)
+        return _result(wish, [], None)
     with Heartbeat(server, params["run_id"]):
-        finished = _run_all(commands, params)
-        journal.update(state=wish, command_seconds=_total(finished))
+        steps = _switch_all(chosen, wish, journal)
         outcome = None
         if endpoints:
             limits = {"timeout": params["timeout"], "deadline": params["deadline"]}
             outcome = probe_until(endpoints, gone=stopping, **limits)
             check_probe(outcome, gone=stopping, remedy=_NOT_GONE if stopping else _NOT_HEALTHY)
     journal["reopened"] = not stopping
-    return _result(wish, _total(finished), finished, outcome)
+    return _result(wish, steps, outcome)
 
 
-def read_commands(commands: Mapping[str, Any], name: str) -> list[list[str]]:
-    """Return the commands of a name: one argument list, or several.
+def check_switch(params: Mapping[str, Any]) -> dict[str, Any]:
+    """See, without changing anything, that every switch of a rollback will be possible.
 
     Raises:
-        Refused: there is none, or it is not made of argument lists.
+        Refused: one will not be.
     """
-    given = commands.get(name) or []
-    if given and all(isinstance(part, (str, int, float)) for part in given):
-        given = [given]
-    if given and all(isinstance(part, list) and part for part in given):
-        return [[str(argument) for argument in part] for part in given]
+    facts: dict[str, Any] = {}
+    for way in ways(params, {}):
+        facts.update(way.check())
+    for wish in ("stopped", "older", "newer"):
+        _ways_for(wish, params)
+    return {**_result("checked", [], None), "changed": False, "facts": facts}
+
+
+def _ways_for(wish: str, params: Mapping[str, Any]) -> list[Way]:
+    """Return the ways that do something for a state; every one is made, so that every setting is read."""
+    chosen = [way for way in ways(params, remembered(params)) if way.has(wish)]
+    if chosen:
+        return chosen
     raise Refused(
-        f"The release switch has no command {name!r}, or it is not an argument list.",
+        f"Nothing says how the application comes to the state {wish!r}.",
         untouched="The release was not touched.",
         remedy=(
-            f"Set {name} of rollback_release.commands to a list, for example [systemctl, stop, shop], or to a"
-            " list of such lists. There is no shell: pipes and && do not work."
+            "Give the command for it in rollback_release.commands (stop, older, newer, restart), for example"
+            " [systemctl, stop, shop]."
         ),
     )
 
 
-def _run_all(commands: Sequence[Sequence[str]], params: Mapping[str, Any]) -> list[dict[str, Any]]:
-    environment = {name: str(value) for name, value in (params["environment"] or {}).items()}
-    done = []
-    for command in commands:
-        finished = run_switch(
-            command,
-            environment=base_environment(environment, account_home()),
-            folder=params["chdir"] or "/",
-            timeout=params["command_timeout"],
-            secrets=environment_secrets(environment),
-        )
-        check_finished(
-            finished,
-            f"The command {command[0]!r} of the release switch",
-            params["command_timeout"],
-            "Run it by hand as the account that runs the tools: it gets PATH, HOME, LANG and the given environment.",
-        )
-        done.append({"seconds": finished.seconds, "exit_code": 0, "output_tail": finished.output_tail})
-    return done
+def remembered(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what earlier switches of this run left in its journal; nothing outside a run."""
+    found: dict[str, Any] = {}
+    if params["run_id"]:
+        for event in Run(params["state_dir"], params["run_id"]).events():
+            found.update(event["data"].get(MEMORY) or {})
+    return found
 
 
-def _result(
-    wish: str, seconds: float, finished: list[dict[str, Any]], outcome: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def _switch_all(chosen: Sequence[Way], wish: str, journal: dict[str, Any]) -> list[dict[str, Any]]:
+    """Go every way, and leave in the journal what was done, also when one of them fails."""
+    steps: list[dict[str, Any]] = []
+    try:
+        for way in chosen:
+            steps += way.switch(wish)
+    finally:
+        memory = {name: value for way in chosen for name, value in way.memory.items()}
+        journal.update({"state": wish, "command_seconds": _total(steps), **({MEMORY: memory} if memory else {})})
+    return steps
+
+
+def _result(wish: str, steps: list[dict[str, Any]], outcome: Mapping[str, Any] | None) -> dict[str, Any]:
     seen = outcome["seconds"] if outcome else 0.0
     return {
         "changed": True,
         "state": wish,
-        "commands": finished,
-        "command_seconds": seconds,
+        "commands": steps,
+        "command_seconds": _total(steps),
         "gone_seconds": seen if wish == "stopped" else None,
         "healthy_seconds": seen if wish != "stopped" else None,
         "endpoints": outcome["endpoints"] if outcome else [],
         "verified": bool(outcome),
-        "seconds": round(seconds + seen, 3),
+        "seconds": round(_total(steps) + seen, 3),
     }
 
 
-def _total(finished: Sequence[Mapping[str, Any]]) -> float:
-    return round(sum(step["seconds"] for step in finished), 3)
+def _total(steps: Sequence[Mapping[str, Any]]) -> float:
+    return round(sum(step["seconds"] for step in steps), 3)

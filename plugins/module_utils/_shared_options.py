@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._argspec import ArgumentSpec
 from ._domain.probe import without_credentials
+from ._domain.railway import ENDPOINT as ENDPOINT_OF_RAILWAY
 from ._domain.secrets import is_plain
 
 if TYPE_CHECKING:
@@ -34,8 +35,17 @@ _REQUEST: dict[str, Any] = {
     "body": {"type": "raw", "no_log": True},
 }
 
+RAILWAY: dict[str, Any] = {
+    "token": {"type": "str", "required": True, "no_log": True},
+    "token_kind": {"type": "str", "choices": ["project", "account"], "default": "project", "no_log": False},
+    "project_id": {"type": "str", "required": True},
+    "environment_id": {"type": "str", "required": True},
+    "service_id": {"type": "str", "required": True},
+    "endpoint": {"type": "str", "default": ENDPOINT_OF_RAILWAY},
+}
+
 MAINTENANCE_OPTIONS: dict[str, Any] = {
-    "provider": {"type": "str", "required": True, "choices": ["file", "command", "http"]},
+    "provider": {"type": "str", "required": True, "choices": ["file", "command", "http", "railway"]},
     "file": {
         "type": "dict",
         "options": {"path": {"type": "path", "required": True}, "content": {"type": "str"}},
@@ -59,12 +69,23 @@ MAINTENANCE_OPTIONS: dict[str, Any] = {
             "headers": {"type": "dict", "no_log": True},
         },
     },
+    "railway": {
+        "type": "dict",
+        "options": {
+            **RAILWAY,
+            "variable": {"type": "str", "default": "MAINTENANCE_MODE"},
+            "on": {"type": "str", "default": "true"},
+            "off": {"type": "str", "default": "false"},
+            "redeploy": {"type": "bool", "default": True},
+            "deadline": {"type": "float", "default": 300.0},
+        },
+    },
     "probe": {"type": "dict", "options": ENDPOINT},
     "deadline": {"type": "float", "default": 10.0},
 }
 
 MAINTENANCE_RULES: list[tuple[str, str, list[str]]] = [
-    ("provider", kind, [kind]) for kind in ("file", "command", "http")
+    ("provider", kind, [kind]) for kind in ("file", "command", "http", "railway")
 ]
 
 ENGINE = ArgumentSpec(

@@ -11,7 +11,7 @@ short_description: Turn maintenance mode on or off, and see that it is
 version_added: 0.1.0
 author: "balcon.rollback authors (@balcon)"
 description:
-  - Turns maintenance mode on or off through a file, commands, or HTTP requests.
+  - Turns maintenance mode on or off through a file, commands, HTTP requests, or a variable of a service on Railway.
   - With O(probe) the outside must show it before the module returns; without one the result says that it is not
     verified.
 extends_documentation_fragment:
@@ -28,14 +28,16 @@ attributes:
       - Where neither the provider nor a probe can tell the state, it is set each time, and called changed.
 options:
   state:
-    description: The state that is wished for.
+    description:
+      - The state that is wished for.
+      - V(checked) changes nothing. It reads the state, and with it sees that the provider can be asked.
     type: str
-    choices: ["on", "off"]
+    choices: ["on", "off", checked]
     required: true
   provider:
     description: The way to switch.
     type: str
-    choices: [file, command, http]
+    choices: [file, command, http, railway]
     required: true
   file:
     description: For O(provider=file); maintenance is on while the file is there.
@@ -109,6 +111,62 @@ options:
       headers:
         description: The headers of the requests.
         type: dict
+  railway:
+    description:
+      - For O(provider=railway), a variable of the service. It is set, read back, and the deployment that runs is
+        deployed again, the same image, because Railway's variables take effect with a deployment only.
+      - It is over when the new deployment runs and no other one does any more. What the deployment runs when it starts
+        runs then too, migrations included.
+    type: dict
+    suboptions:
+      token:
+        description:
+          - A project token, made in the settings of the project for this one environment, or an account's token.
+          - Before anything is changed, Railway is asked whether it belongs to O(railway.project_id) and
+            O(railway.environment_id).
+        type: str
+        required: true
+      token_kind:
+        description: V(project), or V(account) for the token of an account or a workspace.
+        type: str
+        choices: [project, account]
+        default: project
+      project_id:
+        description: The project.
+        type: str
+        required: true
+      environment_id:
+        description: The environment.
+        type: str
+        required: true
+      service_id:
+        description: The service that runs the application.
+        type: str
+        required: true
+      endpoint:
+        description: The address of the API; C(https), or the loopback address.
+        type: str
+        default: https://backboard.railway.com/graphql/v2
+      variable:
+        description: The variable that the application looks at.
+        type: str
+        default: MAINTENANCE_MODE
+      "on":
+        description: Its value while maintenance is on.
+        type: str
+        default: "true"
+      "off":
+        description: Its value otherwise; a variable that is not there counts as this one.
+        type: str
+        default: "false"
+      redeploy:
+        description: Whether to deploy again; V(false) where the application reads the variable in another way.
+        type: bool
+        default: true
+      deadline:
+        description: Seconds that the deployment has to run.
+        type: float
+        default: 300.0
   probe:
     description: An endpoint that answers as described here while maintenance is on, and otherwise while it is off.
     type: dict
@@ -166,6 +224,28 @@ EXAMPLES = r"""
       url: https://api.example.com/api/health
       status: [503]
       contains: maintenance
+
+- name: Turn maintenance mode on for a service on Railway
+  balcon.rollback.maintenance_mode:
+    state: "on"
+    provider: railway
+    railway:
+      token: "{{ lookup('ansible.builtin.env', 'RAILWAY_PROJECT_TOKEN') }}"
+      project_id: 7f0c9b9e-2a5e-4a58-9a43-0d4c0c3c2a11
+      environment_id: 1c6d2b64-63f5-4f0e-9f5b-5d8f1f0b7d22
+      service_id: e5a4b7de-90a4-4b7e-8f2d-3f8a3c0e9b33
+    probe:
+      url: https://api.example.com/api/health
+      json: {maintenance: true}
+    deadline: 60
+
+- name: Remember how it was found
+  balcon.rollback.maintenance_mode:
+    state: checked
+    provider: file
+    file:
+      path: /srv/shop/maintenance
+  register: found
 """
 
 RETURN = r"""
@@ -175,10 +255,15 @@ changed:
   type: bool
   sample: true
 state:
-  description: The state that was wished for, V(on) or V(off).
+  description: The state that was wished for, V(on), V(off) or V(checked).
   returned: success
   type: str
   sample: "on"
+found:
+  description: How it was before, V(on) or V(off); null where neither the provider nor the probe could tell.
+  returned: success
+  type: str
+  sample: "off"
 verified:
   description: Whether something shows that it is so.
   returned: success
@@ -195,7 +280,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
-from ansible_collections.balcon.rollback.plugins.module_utils._maintenance import present_state, provider, switch
+from ansible_collections.balcon.rollback.plugins.module_utils._maintenance import present_state, seen, switch
 from ansible_collections.balcon.rollback.plugins.module_utils._run import module_step
 from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import (
     MAINTENANCE_OPTIONS,
@@ -207,28 +292,31 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 SPEC = ArgumentSpec(
-    {"state": {"type": "str", "required": True, "choices": ["on", "off"]}, **MAINTENANCE_OPTIONS},
+    {"state": {"type": "str", "required": True, "choices": ["on", "off", "checked"]}, **MAINTENANCE_OPTIONS},
     required_if=MAINTENANCE_RULES,
 ).merge(RUN)
+
+
+ACTIONS = {"on": "turn maintenance mode on", "off": "turn maintenance mode off", "checked": "look at maintenance mode"}
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     """Switch, where it is not so already."""
     params = module.params
-    on = params["state"] == "on"
-    show_plain_values(module, params["command"], params["http"], params["probe"])
-    with module_step(module, f"turn maintenance mode {params['state']}") as journal:
-        changed = present_state(params) is not on
+    wish = params["state"]
+    show_plain_values(module, params["command"], params["http"], params["probe"], params["railway"])
+    with module_step(module, ACTIONS[wish]) as journal:
+        found = present_state(params)
+        changed = wish != "checked" and found is not (wish == "on")
         if changed and not module.check_mode:
-            switch(params, on)
-        word = bool(params["probe"]) or provider(params).is_on() is on
+            switch(params, wish == "on")
+        word = found is not None if wish == "checked" else seen(params, wish == "on", changed and module.check_mode)
         verified_by = ("probe" if params["probe"] else "provider") if word else None
-        result = {"changed": changed, "state": params["state"], "verified": word, "verified_by": verified_by}
-        if module.check_mode and changed:
-            result.update(verified=False, verified_by=None)
+        found_word = None if found is None else ("off", "on")[found]
+        result = {"changed": changed, "state": wish, "found": found_word, "verified": word, "verified_by": verified_by}
         journal.update(result)
-        if result["verified_by"] == "probe" and changed:
-            journal["maintenance"] = params["state"]
+        if verified_by == "probe" and changed:
+            journal["maintenance"] = wish
     return result
 
 

@@ -46,6 +46,12 @@ options:
     type: list
     elements: str
     default: []
+  after_start:
+    description:
+      - The application was started since the migrations of O(expect_reverted) were rolled back. Fail when one of them
+        is applied, and say that the application applied it again.
+    type: bool
+    default: false
   refuse:
     description: Fail with all problems in one message.
     type: bool
@@ -72,6 +78,7 @@ EXAMPLES = r"""
       project_dir: /srv/shop/backend
       manifest: migration-manifest.json
     expect_reverted: "{{ migrations.plan }}"
+    after_start: true
     refuse: true
 """
 
@@ -144,6 +151,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.plan import check_not_applied_again
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._migrations import make_engine
 from ansible_collections.balcon.rollback.plugins.module_utils._migrations.reading import (
@@ -163,6 +171,7 @@ SPEC = ArgumentSpec(
         "target": {"type": "str"},
         "expect_applied": {"type": "list", "elements": "str"},
         "expect_reverted": {"type": "list", "elements": "str", "default": []},
+        "after_start": {"type": "bool", "default": False},
         "refuse": {"type": "bool", "default": False},
     }
 ).merge(DATABASE, RUN, ENGINE)
@@ -177,9 +186,12 @@ def read(module: AnsibleModule) -> dict[str, Any]:
     with module_step(module, "read the state of the migrations") as journal:
         journal["changed"] = False
         engine = make_engine(params["engine"], params["engine_options"])
-        applied = engine.state_table.read(Server(params["database_url"], params["admin_url"]), params["database"])
+        server = Server(params["database_url"], params["admin_url"])
+        applied = engine.state_table.read(server, params["database"])
         result = read_migrations(engine, applied, **{name: params[name] for name in WISHES})
         journal.update({name: result[name] for name in ("applied", "plan", "plan_id", "problems", "unproven")})
+        if params["after_start"]:
+            check_not_applied_again(params["database"] or server.database, applied, params["expect_reverted"])
         if params["refuse"]:
             refuse_problems(result["problems"])
     return {"changed": False, **result}

@@ -65,6 +65,7 @@ class Application:
             "stop": [[*command, "stop"]],
             "older": [*command, "1.1.0", str(self.port)],
             "newer": [*command, "1.2.0", str(self.port)],
+            "restart": [*command, "1.2.0", str(self.port)],
         }
         version = {"older": "1.1.0"}.get(state, "1.2.0")
         endpoint = {"name": "app", "url": f"http://127.0.0.1:{self.port}/", "json": {"version": version}}
@@ -130,6 +131,35 @@ def test_not_stopped_before_it_is_decided(application: Application, state: str) 
     assert application.switch("stopped")["error"]["kind"] == "refused"
 
 
+def test_restarted(application: Application) -> None:
+    application.switch("newer")
+    before = application.pid.read_text()
+    assert application.switch("restarted", check_mode=True)["changed"]
+    assert application.pid.read_text() == before
+    restarted = application.switch("restarted")
+    assert restarted["verified"]
+    assert application.pid.read_text() != before
+    for state in ("closed", "verified"):
+        application.run.enter(state)
+        assert application.switch("restarted")["error"]["kind"] == "refused"
+    application.run.enter("swapped")
+    assert application.switch("restarted")["changed"]
+
+
+def test_checked(application: Application) -> None:
+    application.run.enter("verified")
+    checked = application.switch("checked")
+    assert not checked["changed"]
+    assert not application.pid.exists()
+    missing = application.switch(
+        "checked", commands={"stop": ["true"], "older": ["/no/such/deploy"], "newer": ["true"]}
+    )
+    assert missing["error"]["kind"] == "refused"
+    assert "/no/such/deploy" in missing["msg"]
+    incomplete = application.switch("checked", commands={"older": ["true"], "newer": ["true"]})
+    assert "'stopped'" in incomplete["msg"]
+
+
 def test_another_run(application: Application, tmp_path: Path) -> None:
     application.run.enter("verified")
     other = RunOfTest(tmp_path / "other", application.run.database)
@@ -153,4 +183,5 @@ def test_commands_that_fail(application: Application) -> None:
     assert "no such release" in result["msg"]
     sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
     assert "did not end" in application.switch("newer", commands={"newer": sleeping}, command_timeout=0.3)["msg"]
-    assert "no command 'newer'" in application.switch("newer", commands={"stop": ["true"]})["msg"]
+    assert "the state 'newer'" in application.switch("newer", commands={"stop": ["true"]})["msg"]
+    assert "no command 'newer'" in application.switch("newer", commands={"newer": ["true", ["x"]]})["msg"]

@@ -145,6 +145,7 @@ def test_a_wrong_password_is_refused_without_the_password(database: Database, ru
     result = run_module("db_info", database_url=database.server.url("rollback_owner", "s3cret", database.name))
     assert result["failed"]
     assert "password authentication failed" in result["msg"]
+    assert f"'postgres' (from which '{database.name}' is worked on)" in result["msg"]
     assert "s3cret" not in str(result)
 
 

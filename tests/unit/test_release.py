@@ -11,7 +11,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.descriptio
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.release import check_release
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.run_states import STATES
-from ansible_collections.balcon.rollback.plugins.module_utils._release import read_commands
+from ansible_collections.balcon.rollback.plugins.module_utils._releases.commands import read_commands
 
 RUN, OTHER = "20261123t081500a3f9", "20261123t081500ffff"
 
@@ -24,12 +24,15 @@ def allowed(wish: str, run_id: str | None, state: str, of: str = RUN) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("wish", "states"), [("stopped", ["verified"]), ("older", ["swapped"]), ("newer", [""])])
+@pytest.mark.parametrize(
+    ("wish", "states"),
+    [("stopped", ["verified"]), ("older", ["swapped"]), ("newer", [""]), ("restarted", ["", "swapped"])],
+)
 def test_in_a_run(wish: str, states: list[str]) -> None:
     assert [state for state in ("", *STATES) if allowed(wish, RUN, state)] == states
 
 
-@pytest.mark.parametrize("wish", ["stopped", "older", "newer"])
+@pytest.mark.parametrize("wish", ["stopped", "older", "newer", "restarted"])
 def test_outside_a_run_only_when_none_is_open(wish: str) -> None:
     assert [state for state in ("", *STATES) if allowed(wish, None, state)] == [""]
     assert not any(allowed(wish, RUN, state, of=OTHER) for state in STATES)

@@ -57,7 +57,7 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
 def outcome(events: Sequence[Event]) -> str:
     """Name a run's outcome: rehearsed, rolled_back, refused, aborted, restored or failed."""
     kind = events[0]["data"]["kind"]
-    bad = [event for event in events if event["outcome"] != "ok" and event["phase"] not in AFTERWARDS]
+    bad = [event for event in events if event["outcome"] != "ok" and _counts(event)]
     if not bad and _latest(events, "finished", None):
         return "rehearsed" if kind == "rehearsal" else "rolled_back"
     if any(event["phase"] == "restore" and event["outcome"] != "ok" for event in events):
@@ -69,6 +69,11 @@ def outcome(events: Sequence[Event]) -> str:
     if bad and bad[0]["outcome"] == "refused":
         return "refused"
     return "failed" if kind == "rehearsal" else "aborted"
+
+
+def _counts(event: Event) -> bool:
+    """Tell whether a trouble changes what became of the database: also late, where the rollback was taken back."""
+    return event["phase"] not in AFTERWARDS or bool(event["data"].get("error", {}).get("reapplied"))
 
 
 def _happened(events: Sequence[Event], mark: str) -> bool:

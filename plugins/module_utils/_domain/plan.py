@@ -173,6 +173,33 @@ def state_differences(
     return problems
 
 
+def check_not_applied_again(database: str, applied: Sequence[str], reverted: Sequence[str]) -> None:
+    """Check, after the application was started, that it did not apply again what was rolled back.
+
+    Args:
+        database: the name of the database, for the message.
+        applied: what the state table lists.
+        reverted: what was rolled back.
+
+    Raises:
+        Failed: it did; C(reapplied) in the error names what.
+    """
+    again = [name for name in reverted if name in set(applied)]
+    if again:
+        raise Failed(
+            f"The application applied {', '.join(again)} again when it was started: the state table of {database} lists"
+            f" {'it' if len(again) == 1 else 'them'} after the rollback. The release that was started still holds"
+            f" {'that migration' if len(again) == 1 else 'these migrations'}, and applies at its start what is"
+            " pending.",
+            untouched="What was written meanwhile is kept.",
+            remedy=(
+                "Find out which release answers now, and correct rollback_release, so that 'older' is the release"
+                " before the migration. With the newer release in place, every start takes the rollback back."
+            ),
+            reapplied=again,
+        )
+
+
 def _given(steps: object) -> bool:
     return steps is not None and steps != ""
 

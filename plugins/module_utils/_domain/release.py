@@ -12,12 +12,14 @@ ALLOWED = {
     "stopped": ("verified",),
     "older": ("swapped",),
     "newer": ("",),
+    "restarted": ("", "swapped"),
 }
 """States of the run in which a release may be stopped or started.
 
 The newer release is stopped when the candidate is proven, not before: until then nothing has been decided. The older
 one is started on the candidate, under the public name. The newer one is started again only when no run is open: on a
-database that was rolled back it would apply its migrations again (facts §1).
+database that was rolled back it would apply its migrations again (facts §1). What runs may be restarted when no run is
+open, and on a database that has just been swapped in.
 """
 
 
@@ -46,7 +48,8 @@ def check_release(wish: str, run_id: str | None, database: str, description: Des
     if state not in allowed:
         raise Refused(
             f"The application's release was not switched to {wish!r}: {database} is in state "
-            f"{state or 'open, no run'!r}, and this is only done in {allowed[0] or 'open, no run'!r}.",
+            f"{state or 'open, no run'!r}, and this is only done in "
+            f"{' or '.join(repr(name or 'open, no run') for name in allowed)}.",
             untouched="The release was not touched.",
             remedy=(
                 "The steps of the window belong together: start the whole run with "

@@ -16,6 +16,7 @@ from .command import CommandProvider
 from .file import FileProvider
 from .http import HttpProvider
 from .interface import Provider
+from .railway import RailwayProvider
 
 DEFAULT_DEADLINE_SECONDS = 10.0
 _PROBE_TIMEOUT_SECONDS = 5.0
@@ -34,6 +35,7 @@ def provider(spec: Mapping[str, Any]) -> Provider:
         "file": FileProvider,
         "command": CommandProvider,
         "http": HttpProvider,
+        "railway": RailwayProvider,
     }
     name = spec.get("provider")
     if name not in kinds or not spec.get(name):
@@ -74,6 +76,17 @@ def present_state(spec: Mapping[str, Any]) -> bool | None:
         return None
     seen = not unhealthy_reason(endpoint, answer)
     return seen if word is None or word == seen else None
+
+
+def seen(spec: Mapping[str, Any], on: bool, only_planned: bool) -> bool:
+    """Tell whether something shows the state that was switched to: the probe did, or the provider says so.
+
+    Args:
+        spec: the module's options.
+        on: the state that was wished for.
+        only_planned: nothing was switched, because of check mode.
+    """
+    return not only_planned and (bool(spec.get("probe")) or provider(spec).is_on() is on)
 
 
 def switch(spec: Mapping[str, Any], on: bool) -> None:

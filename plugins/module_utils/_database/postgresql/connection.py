@@ -120,9 +120,9 @@ class Server:
             connection = psycopg2.connect(**parameters)  # type: ignore[call-overload]  # the stubs know no dictionary of libpq parameters
         except psycopg2.OperationalError as error:
             raise Refused(
-                f"Cannot connect to database {parameters['dbname']!r} as {parameters.get('user', 'the default user')!r}"
-                f" on {parameters.get('host', 'the default host')}:{parameters.get('port', '5432')}: "
-                f"{str(error).strip()}",
+                f"Cannot connect to database {self._explained(parameters['dbname'])} as "
+                f"{parameters.get('user', 'the default user')!r} on {parameters.get('host', 'the default host')}:"
+                f"{parameters.get('port', '5432')}: {str(error).strip()}",
                 remedy="Check the URL in the inventory (or the environment variable that it reads) with "
                 "psql, from the host where the tools run.",
                 database=parameters["dbname"],
@@ -134,6 +134,12 @@ class Server:
                 connection.commit()
         finally:
             connection.close()
+
+    def _explained(self, database: str) -> str:
+        """Name a database for a message; say why it is asked for where the URL names another one."""
+        if database in (self.database, self._given.get("dbname")):
+            return repr(database)
+        return f"{database!r} (from which {self.database!r} is worked on)"
 
     def admin(self, *, autocommit: bool = True) -> AbstractContextManager[Connection]:
         """Connect to the maintenance database: the way to work on a database from outside."""
