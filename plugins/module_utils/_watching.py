@@ -8,16 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
+from ._domain.errors import RollbackError
 from ._domain.probe import Endpoint, unhealthy_reason
 from ._domain.watch import DEFAULT_ERROR, LogRules, Round, Watch
 from ._probe import ask_all, results
 from ._shared_options import RAILWAY
 from ._watch import open_log
-
-if TYPE_CHECKING:
-    from ._watch.interface import Log
+from ._watch.interface import Log, Unreadable
 
 _LOG: dict[str, Any] = {
     "provider": {"type": "str", "required": True, "choices": ["file", "command", "railway"]},
@@ -59,7 +58,7 @@ def log_rules(options: Optional[Mapping[str, Any]]) -> LogRules | None:
     return LogRules(options["error"], options.get("request") or "") if options else None
 
 
-def look_on(  # what to look at, how, how long, and whom to tell
+def look_on(  # noqa: PLR0913  # what to look at, how, how long, and whom to tell
     watch: Watch,
     endpoints: Sequence[Endpoint],
     log_options: Optional[Mapping[str, Any]],
@@ -67,6 +66,7 @@ def look_on(  # what to look at, how, how long, and whom to tell
     timeout: float,
     duration: float,
     interval: float,
+    refuse: bool,
     stop_on_alarm: bool,
     say: Callable[[str], object],
 ) -> float:
@@ -79,15 +79,20 @@ def look_on(  # what to look at, how, how long, and whom to tell
         timeout: seconds for one request.
         duration: seconds to go on.
         interval: seconds from one look to the next.
+        refuse: raise what speaks against the log's options; otherwise that is a note, as the watch comes too late to
+            refuse anything.
         stop_on_alarm: end with the first breach.
         say: is told each line for a person.
 
     Returns:
         How many seconds it looked.
+
+    Raises:
+        Refused: the log's options cannot be used, and C(refuse) is true.
     """
     rules, start = log_rules(log_options), time.monotonic()
     with ExitStack() as stack:
-        log = open_log(log_options, interval) if log_options else None
+        log = _open(log_options, interval, refuse) if log_options else None
         if log:
             stack.callback(log.close)
         while True:
@@ -104,11 +109,20 @@ def look_on(  # what to look at, how, how long, and whom to tell
             time.sleep(max(0.0, began + interval - time.monotonic()))
 
 
+def _open(options: Mapping[str, Any], interval: float, refuse: bool) -> Log:
+    try:
+        return open_log(options, interval)
+    except RollbackError as error:
+        if refuse:
+            raise
+        return Unreadable(f"The log is not read: {error.message}")
+
+
 def _look(
     endpoints: Sequence[Endpoint], log: Log | None, rules: LogRules | None, timeout: float, start: float
 ) -> Round:
     found = results(endpoints, ask_all(endpoints, timeout), unhealthy_reason) if endpoints else []
-    lines = log.read() if log else []
+    lines = log.look() if log else []
     requests, errors = rules.count(lines) if rules else (0, 0)
     notes = log.take_notes() if log else []
     return Round(time.monotonic() - start, found, requests, errors, notes)

@@ -262,7 +262,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         look_on(
             watch, make_endpoints(params["endpoints"]), params["log"],
             timeout=params["timeout"], duration=0.0 if module.check_mode else params["duration"],
-            interval=params["interval"], stop_on_alarm=watched and params["stop_on_alarm"], say=reporter.line,
+            interval=params["interval"], refuse=not watched, stop_on_alarm=watched and params["stop_on_alarm"],
+            say=reporter.line,
         )  # fmt: skip
         result = result_of(module, watch, time.monotonic() - start) if watched else {"level": watch.level()}
         journal.update(result)

@@ -10,6 +10,7 @@ import queue
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
+from .._domain.errors import RollbackError
 from .._process import Program, account_home, base_environment
 from .interface import LineCutter, Log
 
@@ -85,7 +86,11 @@ class CommandLog(Log):
         self.in_condition(f"The command {self._name} ended with exit code {exit_code}; it is started again.")
         self._starts += 1
         self._repeated = set(self._recent)
-        self._program = _Follower(self._options)
+        try:
+            self._program = _Follower(self._options)
+        except RollbackError as error:
+            self.note(f"{error.message} No errors are counted any more.")
+            self._program = None
 
     def _new(self, lines: list[str]) -> list[str]:
         """Leave out what a command that was started again prints once more, up to the first line that is new."""

@@ -15,6 +15,14 @@ class Log:
         self._notes: list[str] = []
         self._condition = ""
 
+    def look(self) -> list[str]:
+        """Read, whatever the disk says to that."""
+        try:
+            return self.read()
+        except OSError as error:
+            self.in_condition(f"The log cannot be read now: {error.strerror}; it is tried again.")
+            return []
+
     def read(self) -> list[str]:
         """Return the lines since the last time, each once."""
         raise NotImplementedError
@@ -36,6 +44,22 @@ class Log:
         if sentence and sentence != self._condition:
             self.note(sentence)
         self._condition = sentence
+
+
+class Unreadable(Log):
+    """A log that cannot be read at all.
+
+    Args:
+        note: why.
+    """
+
+    def __init__(self, note: str) -> None:
+        super().__init__()
+        self.note(note)
+
+    def read(self) -> list[str]:
+        """Return nothing."""
+        return []
 
 
 class LineCutter:
