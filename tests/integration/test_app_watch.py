@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from live_playbook import LivePlaybook
+from railway_platform import FOREIGN_TOKEN, Platform, connection, railway_platform
 from web_server import WebServer, reply, web_server
 
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run
@@ -188,3 +190,43 @@ def test_a_line_is_printed_for_each_look_and_for_the_alarm(api: WebServer, log: 
     finally:
         playbook.end()
     assert "\r" not in playbook.output
+
+
+@pytest.fixture
+def platform() -> Iterator[Platform]:
+    with railway_platform() as platform:
+        platform.deploy("image-1")
+        yield platform
+
+
+def railway_log(platform: Platform, **changes: Any) -> dict[str, Any]:
+    return {"provider": "railway", "railway": connection(platform, **changes)}
+
+
+def test_the_logs_of_a_service_on_railway_are_counted_once(run_module: ModuleRunner, platform: Platform) -> None:
+    """Each question asks for the last moment again, which may not be over; what comes twice counts once."""
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    stamps = [f"{now + timedelta(seconds=n):%Y-%m-%dT%H:%M:%S}.{n:09}Z" for n in range(3)]
+    platform.log = [
+        ("2020-01-01T00:00:00.000000000Z", "error", "long ago"),
+        (stamps[0], "error", "no such column"),
+        (stamps[1], "info", "all is well"),
+        (stamps[2], "error", "no such column"),
+    ]
+    result = run_module("app_watch", log=railway_log(platform), duration=1.5, interval=0.1)
+    assert not result["failed"]
+    assert platform.calls.count("deploymentLogs") > 2
+    assert result["watch"]["errors"] == 2
+    assert result["watch"]["notes"] == []
+
+
+def test_a_railway_token_of_another_project_is_said_once_and_stops_nothing(
+    run_module: ModuleRunner, platform: Platform
+) -> None:
+    log = railway_log(platform, token=FOREIGN_TOKEN)
+    result = run_module("app_watch", log=log, duration=1, interval=0.1)
+    assert not result["failed"]
+    assert [note["message"].partition(":")[0] for note in result["watch"]["notes"]] == [
+        "The logs on Railway cannot be read"
+    ]
+    assert FOREIGN_TOKEN not in str(result)
