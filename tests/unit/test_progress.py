@@ -143,9 +143,15 @@ def test_a_sampler_that_fails_is_not_asked_again_and_costs_nothing_else(path: Pa
         raise ValueError
 
     reporter = Reporter(str(path))
-    with reporter.activity("dump", sampler=failing):
-        deadline = time.monotonic() + 30
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-    assert path.read_text().startswith("0:01 | dump\n")
+    with reporter.activity("dump", sampler=failing) as activity:
+        wait_for(path, "0:01 | dump\n")
+        activity.subject = "orders"
+        wait_for(path, "dump: now orders\n")
     assert asked == [1]
+
+
+def wait_for(path: Path, text: str) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists() or text not in path.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
