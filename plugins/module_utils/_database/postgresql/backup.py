@@ -25,10 +25,12 @@ from ..._domain.errors import Failed, Refused
 from ..._domain.fingerprint import compare_restored, fingerprint_hash, rows_total
 from ..._domain.names import derived_name
 from ..._driver import one_row, psycopg2
+from ..._progress import reporter
 from .client_tools import ClientTools, choose_compression, find_client_tools, running, tool_environment
 from .contents import in_parallel, read_sequences
 from .fingerprint import take_fingerprint
 from .fresh_database import choose_rights, drop_database, fresh_database, read_locale, restore_dump
+from .progress import dumping
 from .properties import read_properties
 from .reading import export_snapshot, reading
 
@@ -245,7 +247,9 @@ def dump_with_fingerprint(
         "--format=directory", f"--jobs={jobs}", compression, f"--snapshot={snapshot}", "--lock-wait-timeout=30s",
         "--no-password", f"--file={folder}",
     ]  # fmt: skip
-    with running(tools, "pg_dump", arguments, environment=tool_environment(server), deadline=deadline) as tool:
+    with dumping(server, connection, folder), running(
+        tools, "pg_dump", arguments, environment=tool_environment(server), deadline=deadline
+    ) as tool:
         fingerprint = take_fingerprint(server, method="text", jobs=jobs, snapshot=snapshot)
         tool.wait()
     _make_private(folder)
@@ -284,8 +288,11 @@ def describe_files(folder: Path, jobs: int = 2) -> dict[str, dict[str, Any]]:
     def work(mine: list[Path]) -> None:
         for file in mine:
             found[file.relative_to(folder).as_posix()] = _describe(file)
+            activity.done = (activity.done or 0) + file.lstat().st_size
 
-    in_parallel([lambda part=files[start::jobs]: work(part) for start in range(jobs)])  # type: ignore[misc]
+    total = sum(file.lstat().st_size for file in files)
+    with reporter.activity("checksums of the files", unit="bytes", total=total) as activity:
+        in_parallel([lambda part=files[start::jobs]: work(part) for start in range(jobs)])  # type: ignore[misc]
     return dict(sorted(found.items()))
 
 
@@ -324,9 +331,12 @@ def count_rows(tools: ClientTools, dump: Path, deadline: float) -> dict[tuple[st
     """
     counter = RowCounter()
     arguments = ["--data-only", "--file=-", str(dump)]
-    with running(tools, "pg_restore", arguments, deadline=deadline, output=True) as tool:
+    with reporter.activity("read the dump back", unit="bytes", done=0) as activity, running(
+        tools, "pg_restore", arguments, deadline=deadline, output=True
+    ) as tool:
         for chunk in iter(lambda: tool.output.read(_CHUNK), b""):
             counter.feed(chunk)
+            activity.done = (activity.done or 0) + len(chunk)
             if tool.is_late:
                 break
         tool.wait()
@@ -350,7 +360,10 @@ def _try_restore(server: Server, tools: ClientTools, dump: Path, content: Manife
         note=f"Made to verify a backup of {server.database}; it can be dropped.",
     )
     with fresh_database(server, name, content["locale"], description):
-        restore_dump(server, tools, dump, name, jobs=wanted.jobs, deadline=wanted.deadline, rights=rights)
+        restore_dump(
+            server, tools, dump, name,
+            jobs=wanted.jobs, deadline=wanted.deadline, rights=rights, tables=content["fingerprint"]["tables"],
+        )  # fmt: skip
         restored = take_fingerprint(server, name, method="text", jobs=wanted.jobs)
     drop_database(server, name)
     return compare_restored(

@@ -164,6 +164,7 @@ def _restore_and_read(server: Server, plan: RestorePlan, wanted: Wanted) -> Fing
         restore_dump(
             server, plan.tools, plan.path / DUMP, plan.name,
             jobs=wanted.jobs, deadline=wanted.deadline, rights=plan.rights,
+            tables=plan.fingerprint["tables"],
         )  # fmt: skip
     except Failed as error:
         error.untouched = f"The half-made database {plan.name} was dropped again; no other was touched."

@@ -15,6 +15,7 @@ from ..._domain.names import derived_name, parse_derived_name
 from ..._domain.run_states import check_step
 from ..._driver import one_row, psycopg2, sql
 from .clone_session import copy_session
+from .progress import cloning
 from .properties import apply_settings, keep_out, read_grants, read_properties
 from .relatives import admit, find_relative
 from .run_state import check_state, lease_end, locked, renew_lease, write_comment
@@ -136,7 +137,7 @@ def clone_candidate(server: Server, run_id: str) -> CloneResult:
     if present:
         _drop(server, target)  # complete, but killed before the run's state said so
     with copy_session(server, run_id) as connection:
-        result = _copy(connection, server.database, target, _describe(server, "candidate", run_id))
+        result = _copy(server, connection, server.database, target, _describe(server, "candidate", run_id))
         _take_step(server, run_id, result)
     return result
 
@@ -163,7 +164,7 @@ def clone_database(server: Server, source: str, target: str, *, description: Des
     with copy_session(server, description.run_id) as connection:
         with connection.cursor() as cursor:
             _check_unused(cursor, source)
-        return _copy(connection, source, target, description)
+        return _copy(server, connection, source, target, description)
 
 
 def clone_of_run(server: Server, source: str, purpose: str, run_id: str) -> CloneResult:
@@ -280,12 +281,13 @@ def _check_unused(cursor: Cursor, source: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _copy(connection: Connection, source: str, target: str, description: Description) -> CloneResult:
+def _copy(server: Server, connection: Connection, source: str, target: str, description: Description) -> CloneResult:
     """Copy, describe and open; what was begun is removed again when that fails."""
     start = time.monotonic()
     with connection.cursor() as cursor:
         properties = read_properties(cursor, source)
-        _create(cursor, source, target, properties.owner)
+        with cloning(server, source):
+            _create(cursor, source, target, properties.owner)
         try:
             _hand_over(connection, cursor, target, properties, description)
         except psycopg2.Error:

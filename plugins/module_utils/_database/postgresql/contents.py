@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from ..._domain.catalogue import unquote
 from ..._domain.errors import Refused
 from ..._driver import one_row, psycopg2, sql
+from ..._progress import reporter
 from .reading import reading
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
     from psycopg2.extensions import cursor as Cursor
 
+    from ..._domain.progress import Activity
     from .connection import Server
 
 _BATCH = 200
@@ -182,15 +184,18 @@ def read_tables(
         Refused: a table cannot be read.
     """
     tasks: queue.SimpleQueue[tuple[Table, str]] = queue.SimpleQueue()
+    total = 0
     for task in tables:
         tasks.put(task)
+        total += task[0].bytes
     results: dict[str, dict[str, Any]] = {}
 
     def work() -> None:
         with reading(server, database, snapshot) as connection:
-            _work_off(connection, tasks, method, results)
+            _work_off(connection, tasks, method, results, activity)
 
-    in_parallel([work] * max(1, min(jobs, tasks.qsize())))
+    with reporter.activity("contents", unit="bytes", total=total, done=0) as activity:
+        in_parallel([work] * max(1, min(jobs, tasks.qsize())))
     return results
 
 
@@ -199,6 +204,7 @@ def _work_off(
     tasks: queue.SimpleQueue[tuple[Table, str]],
     method: str,
     results: dict[str, dict[str, Any]],
+    activity: Activity,
 ) -> None:
     with connection.cursor() as cursor:
         while True:
@@ -206,7 +212,9 @@ def _work_off(
                 table, proof = tasks.get_nowait()
             except queue.Empty:
                 return
+            activity.subject = table.identity
             results[table.identity] = _read_table(cursor, table, proof, method)
+            activity.done = (activity.done or 0) + table.bytes
 
 
 def _read_table(cursor: Cursor, table: Table, proof: str, method: str) -> dict[str, Any]:

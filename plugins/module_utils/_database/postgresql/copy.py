@@ -208,6 +208,7 @@ def _fill(
         restore_dump(
             target, plan.tools, dump, wanted.name,
             jobs=wanted.jobs, deadline=wanted.deadline, rights=rights, across_servers=True,
+            tables=fingerprint["tables"],
         )  # fmt: skip
     except Failed as error:
         error.untouched = f"The half-made copy {wanted.name} was dropped again; the source was only read."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..._domain.catalogue import catalogue_hash
 from ..._domain.errors import Refused
 from ..._driver import one_row
+from ..._progress import reporter
 from .catalogue import read_catalogue
 from .contents import (
     Table,
@@ -64,7 +65,10 @@ def take_fingerprint(  # noqa: PLR0913  # one keyword for each option of db_fing
     Raises:
         Refused: the database or one of its tables cannot be read.
     """
-    with reading(server, database, snapshot) as connection, connection.cursor() as cursor:
+    name = database or server.database
+    with reporter.activity(f"fingerprint of {name}"), reading(
+        server, database, snapshot
+    ) as connection, connection.cursor() as cursor:
         shared = snapshot or export_snapshot(connection)
         found = Tables()
         if contents != "none":

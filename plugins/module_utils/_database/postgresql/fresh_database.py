@@ -15,6 +15,7 @@ from ..._domain.description import Description, parse_description, render_descri
 from ..._domain.errors import Failed, Refused
 from ..._driver import one_row, psycopg2, sql
 from .client_tools import ClientTools, connection_argument, running, tool_environment
+from .progress import restoring
 from .properties import Properties, apply_properties, keep_out
 from .run_state import read_comment, write_comment
 
@@ -217,7 +218,7 @@ def _drop(cursor: Cursor, name: str) -> None:
         cursor.execute(statement)
 
 
-def restore_dump(
+def restore_dump(  # noqa: PLR0913  # what pg_restore needs to know, a keyword each
     server: Server,
     tools: ClientTools,
     dump: Path,
@@ -227,6 +228,7 @@ def restore_dump(
     deadline: float,
     rights: Rights,
     across_servers: bool = False,
+    tables: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Fill an empty database from a directory dump.
 
@@ -239,6 +241,7 @@ def restore_dump(
         deadline: seconds after which it is ended.
         rights: which owners and privileges to give.
         across_servers: leave out what belongs to the original's server: tablespaces, publications.
+        tables: those of the original's fingerprint, for the progress.
 
     Raises:
         Failed: C(pg_restore) did not end well. That it did end well proves little: see the fingerprint.
@@ -249,7 +252,9 @@ def restore_dump(
         *rights.arguments(), *elsewhere, connection_argument(name), str(dump),
     ]  # fmt: skip
     environment = tool_environment(server, name, RESTORE_SETTINGS)
-    with running(tools, "pg_restore", arguments, environment=environment, deadline=deadline) as tool:
+    with restoring(server, name, tables or {}), running(
+        tools, "pg_restore", arguments, environment=environment, deadline=deadline
+    ) as tool:
         tool.wait()
 
 
