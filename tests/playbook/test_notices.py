@@ -22,6 +22,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.notice imp
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Outcome, Scene, Variables
+    from tests.conftest import ModuleRunner
 
 PRODUCTION = DATABASES["production"]
 ASK = ("env=production", "rollback_rehearse=auto", "reason=a test", f"confirm={PRODUCTION}")
@@ -67,6 +68,14 @@ def test_a_rollback_that_is_refused(scene: Scene, web: WebServer) -> None:
     assert events(web) == ["refused"]
     assert CALL in outcome.said
     assert "Call Database administrator: Anna Example, +49 30 1234-1" in told(web)[0]["text"]
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_channel_that_does_not_exist_is_refused_before_anything_is_touched(scene: Scene, web: WebServer) -> None:
+    outcome = play(scene, web, more=[{"channel": "emial", "to": ["a@example.com"]}])
+    assert outcome.exit_code != 0
+    assert outcome.folders == []
+    assert "value of channel must be one of: webhook, slack, email, command, got: emial" in outcome.said
 
 
 @pytest.mark.usefixtures("untouched")
@@ -129,8 +138,14 @@ def put_back(scene: Scene, outcome: Outcome) -> None:
     scene.maintenance_file.unlink(missing_ok=True)
 
 
-def test_a_restore_from_a_backup(scene: Scene, web: WebServer) -> None:
-    """restore.yml tells as well, after maintenance mode is on; the backup is one that a run above has made."""
+def test_a_restore_from_a_backup(scene: Scene, web: WebServer, run_module: ModuleRunner) -> None:
+    """restore.yml tells as well, after maintenance mode is on."""
+    made = run_module(
+        "db_backup", database_url=scene.url("production"), backup_dir=str(scene.state_dir("production") / "backups"),
+        client_path=[str(scene.cluster("production").bin_dir)], signing_key=scene.stage.secret("signing_key"),
+        checkpoint=False,
+    )  # fmt: skip
+    assert not made["failed"], made
     name = f"confirm={PRODUCTION}"
     outcome = play(scene, web, "env=production", "to=latest_good", "reason=a test", name, playbook="restore.yml")
     assert outcome.exit_code == 0, outcome.output

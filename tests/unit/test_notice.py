@@ -127,3 +127,14 @@ def test_options_documentation_and_example_agree() -> None:
     assert {entry["role"] for entry in example["rollback_contacts"]} == {
         "Database administrator", "Backend lead", "DevOps engineer", "On-call engineer",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("role", "entry"), [("rollback", "preflight"), ("restore", "look")])
+def test_a_role_refuses_what_the_module_could_not_read(role: str, entry: str) -> None:
+    """A mistake in the description of a channel is found before anything is touched."""
+    specs = yaml.safe_load((PROJECT / "roles" / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    options = specs[entry]["options"]["rollback_notices"]["options"]
+    told = {name: {k: v for k, v in option.items() if k != "description"} for name, option in options.items()}
+    assert told == NOTICE_CHANNEL
+    contacts = specs[entry]["options"]["rollback_contacts"]["options"]
+    assert set(contacts) == {"role", "name", "contact"}
