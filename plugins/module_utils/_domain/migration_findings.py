@@ -163,7 +163,7 @@ def text_lines(findings: Sequence[Finding], files: Mapping[str, str]) -> list[st
     ]
 
 
-def annotations(findings: Sequence[Finding], files: Mapping[str, str]) -> list[str]:
+def workflow_commands(findings: Sequence[Finding], files: Mapping[str, str]) -> list[str]:
     """Return findings as workflow commands of GitHub; what is allowed is left out."""
     return [
         f"::{_COMMANDS[finding.severity]} file={_property(files.get(finding.migration, ''))},"
@@ -199,7 +199,7 @@ def _told(finding: Finding) -> str:
     rule = RULES[finding.rule]
     seen = {"scratch": " (Seen on the scratch database.)", "both": " (Read, and seen on the scratch database.)"}
     runbook = f' Runbook: "{rule.runbook}".' if rule.runbook else ""
-    return f"{finding.message}{seen.get(finding.evidence, '')} {rule.remedy}{runbook}"
+    return " ".join(f"{finding.message}{seen.get(finding.evidence, '')} {rule.remedy}{runbook}".split())
 
 
 def _data(text: str) -> str:

@@ -163,7 +163,10 @@ def _of_constraint(operation: Operation) -> Iterator[tuple[str, str]]:
     what = operation.what.upper() or "A constraint"
     if operation.what in ("unique", "primary key", "exclude"):
         if not operation.has("using_index"):
-            yield "unique-constraint", f"{what} is added to {operation.table}, and its index built while everybody waits."
+            yield (
+                "unique-constraint",
+                f"{what} is added to {operation.table}, and its index built while everybody waits.",
+            )
     elif not operation.has("not_valid"):
         yield "constraint-validated", f"{what} is added to {operation.table} and checked at once, for every row."
 

@@ -43,7 +43,7 @@ RULES: dict[str, Rule] = {
     "down-missing": Rule(ERROR, "Write the down() that takes it back, and see it work.", ALWAYS_DOWN),
     "down-empty": Rule(
         ERROR,
-        "Write what takes it back. If nothing can, keep what is needed for it (the old values in a column of their own).",
+        "Write what takes it back. If nothing can, keep what it needs, the old values in a column of their own.",
         ALWAYS_DOWN,
     ),
     "down-not-proven": Rule(WARNING, "Let the file itself export a down() that the parser can read.", ALWAYS_DOWN),
@@ -102,12 +102,11 @@ RULES: dict[str, Rule] = {
         "Let down() drop only what its own up() has made: a table that was there before would be destroyed.",
         ALWAYS_DOWN,
     ),
-    "row-count-check": Rule(
-        NOTE, "Count the rows before and after, and throw when the numbers differ.", COUNT_ROWS
-    ),
+    "row-count-check": Rule(NOTE, "Count the rows before and after, and throw when the numbers differ.", COUNT_ROWS),
     # -- locks
     "index-not-concurrent": Rule(
-        WARNING, "CREATE INDEX CONCURRENTLY, in a migration of its own and outside a transaction; writes wait otherwise."
+        WARNING,
+        "CREATE INDEX CONCURRENTLY, in a migration of its own and outside a transaction; writes wait otherwise.",
     ),
     "drop-index-not-concurrent": Rule(WARNING, "DROP INDEX CONCURRENTLY, outside a transaction."),
     "constraint-validated": Rule(
@@ -116,7 +115,8 @@ RULES: dict[str, Rule] = {
         " check otherwise.",
     ),
     "unique-constraint": Rule(
-        WARNING, "CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT … USING INDEX; nobody reads or writes otherwise."
+        WARNING,
+        "CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT … USING INDEX; nobody reads or writes otherwise.",
     ),
     "set-not-null": Rule(
         WARNING,
@@ -126,9 +126,11 @@ RULES: dict[str, Rule] = {
     ),
     "table-rewrite": Rule(
         WARNING,
-        "Add a new column, fill it in batches, and change over: everybody waits while PostgreSQL writes the table anew.",
+        "Add a new column, fill it in batches, and change over: everybody waits while the whole table is written.",
     ),
-    "exclusive-lock": Rule(WARNING, "Do it outside a migration, or in its CONCURRENTLY form: everybody waits meanwhile."),
+    "exclusive-lock": Rule(
+        WARNING, "Do it outside a migration, or in its CONCURRENTLY form: everybody waits meanwhile."
+    ),
     "update-everything": Rule(NOTE, "On a large table, update in batches: every row is locked and written anew."),
     "rename": Rule(
         WARNING,
@@ -147,9 +149,7 @@ RULES: dict[str, Rule] = {
     "up-again-fails": Rule(ERROR, "Let down() remove everything that up() has made.", TEST_FIRST, False),
     "down-leaves-change": Rule(ERROR, "Let down() bring back exactly what was there before.", TEST_FIRST),
     "up-again-differs": Rule(ERROR, "Let up() do the same each time.", TEST_FIRST),
-    "rows-changed": Rule(
-        ERROR, "Find out which statement adds or removes rows. If that is meant, say so.", COUNT_ROWS
-    ),
+    "rows-changed": Rule(ERROR, "Find out which statement adds or removes rows. If that is meant, say so.", COUNT_ROWS),
     "rows-after-down": Rule(ERROR, "down() must not lose rows: copy them before they are dropped.", COUNT_ROWS),
     "values-after-down": Rule(
         WARNING, "Keep the old values until the release is proven, so that down() can bring them back.", NEVER_TABLES
@@ -161,7 +161,9 @@ RULES: dict[str, Rule] = {
         TEST_FIRST,
     ),
     # -- comments
-    "allowed-without-reason": Rule(ERROR, "Write why after the rule: 'check-migrations: allow RULE, because …'.", "", False),
+    "allowed-without-reason": Rule(
+        ERROR, "Write why after the rule: 'check-migrations: allow RULE, because …'.", "", False
+    ),
     "allowed-unknown": Rule(WARNING, "Name a rule of the list in docs/check-migrations.md.", "", False),
     "allowed-for-nothing": Rule(NOTE, "Remove the comment.", "", False),
 }

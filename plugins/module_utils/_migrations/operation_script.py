@@ -70,7 +70,8 @@ function object(node, names, deeper) {
       const spread = deeper(property.expression);
       if (spread && typeof spread === 'object' && !('$code' in spread)) Object.assign(found, spread);
     } else if (ts.isShorthandPropertyAssignment(property)) found[property.name.text] = deeper(property.name);
-    else if (ts.isPropertyAssignment(property) && nameOf(property.name)) found[nameOf(property.name)] = deeper(property.initializer);
+    else if (ts.isPropertyAssignment(property) && nameOf(property.name))
+      found[nameOf(property.name)] = deeper(property.initializer);
   }
   return found;
 }
@@ -95,7 +96,8 @@ function ownerOf(node) {
 
 function conditional(node) {
   for (let each = node; each.parent && !ts.isFunctionLike(each); each = each.parent)
-    if ((ts.isIfStatement(each.parent) && each.parent.expression !== each) || ts.isConditionalExpression(each.parent)) return true;
+    if ((ts.isIfStatement(each.parent) && each.parent.expression !== each) || ts.isConditionalExpression(each.parent))
+      return true;
   return false;
 }
 
