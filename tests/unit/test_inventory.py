@@ -22,9 +22,23 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def specified() -> set[str]:
-    specs = read(PROJECT / "roles" / "rollback" / "meta" / "argument_specs.yml")["argument_specs"]
-    return {name for name in specs["preflight"]["options"] if name.startswith("rollback_")}
+ROLES = sorted(path.name for path in (PROJECT / "roles").iterdir())
+
+
+def specified(role: str | None = None) -> set[str]:
+    """The variables of one role, or of all."""
+    return {
+        name
+        for each in ([role] if role else ROLES)
+        for entry in entry_points(each).values()
+        for name in entry.get("options", {})
+        if name.startswith("rollback_")
+    }
+
+
+def entry_points(role: str) -> dict[str, Any]:
+    content: dict[str, Any] = read(PROJECT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
+    return content
 
 
 def test_every_variable_is_explained_in_the_example() -> None:
@@ -45,11 +59,13 @@ def test_every_variable_of_the_example_has_a_comment_before_it(path: Path) -> No
             assert commented, line
 
 
-def test_every_default_is_specified() -> None:
-    assert set(read(PROJECT / "roles" / "rollback" / "defaults" / "main.yml")) <= specified()
+@pytest.mark.parametrize("role", ROLES)
+def test_every_default_is_specified(role: str) -> None:
+    path = PROJECT / "roles" / role / "defaults" / "main.yml"
+    assert set(read(path) if path.exists() else {}) <= specified(role)
 
 
-def test_every_task_file_is_an_entry_point() -> None:
-    specs = read(PROJECT / "roles" / "rollback" / "meta" / "argument_specs.yml")["argument_specs"]
-    files = {path.stem for path in (PROJECT / "roles" / "rollback" / "tasks").glob("*.yml")}
-    assert set(specs) == files
+@pytest.mark.parametrize("role", ROLES)
+def test_every_task_file_is_an_entry_point(role: str) -> None:
+    files = {path.stem for path in (PROJECT / "roles" / role / "tasks").glob("*.yml")}
+    assert set(entry_points(role)) == files

@@ -123,9 +123,11 @@ def _columns_up(before: Snapshot, after: Snapshot) -> Iterator[tuple[str, str, s
         elif is_narrower(old.type, new.type):
             yield "narrowing-type", old.identity, f"{old.identity} was {old.type}, and is {new.type}."
     for place, new in after.columns.items():
-        fresh = place not in before.columns and place[0] in before.tables
-        if fresh and new.not_null and not new.has_value:
-            message = f"{new.identity} came in NOT NULL and without a default."
+        fresh = place not in before.columns and new.identity not in {each.identity for each in before.columns.values()}
+        # Where there were rows, it was filled before it was set NOT NULL: otherwise it would have failed.
+        unproven = place[0] in before.tables and not before.tables[place[0]].rows
+        if fresh and unproven and new.not_null and not new.has_value:
+            message = f"{new.identity} came in NOT NULL and without a default, into a table without rows."
             yield "not-null-without-default", new.identity, message
 
 
@@ -218,7 +220,7 @@ def is_narrower(old: str, new: str) -> bool:
     texts = ("text", "character varying", "character")
     if (was in texts and now in texts) or was == now:
         whole, new_whole = _whole(was, size, scale), _whole(now, new_size, new_scale)
-        return new_whole < whole or (new_scale or 0) < (scale or 0)
+        return new_whole < whole or _behind(new_size, new_scale) < _behind(size, scale)
     if was in texts:
         return True
     return (was, now) in _LOSSY
@@ -229,6 +231,11 @@ def _whole(kind: str, size: int | None, scale: int | None) -> float:
     if kind == "character" and size is None:
         return 1
     return float("inf") if size is None else size - (scale or 0)
+
+
+def _behind(size: int | None, scale: int | None) -> float:
+    """Return how many digits behind the point fit."""
+    return float("inf") if size is None else scale or 0
 
 
 def _parsed(name: str) -> tuple[str, int | None, int | None]:
