@@ -221,7 +221,11 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
-from ansible_collections.balcon.rollback.plugins.module_utils._migrations.checking import check_migrations, report_text
+from ansible_collections.balcon.rollback.plugins.module_utils._migrations.checking import (
+    check_migrations,
+    check_report,
+    report_text,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._run import write_private_file
 from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import ENGINE, show_plain_values
 
@@ -251,10 +255,13 @@ def check(module: AnsibleModule) -> dict[str, Any]:
     """Check the migrations, and write the report where one is wanted."""
     params = module.params
     show_plain_values(module, params["environment"])
+    report = Path(params["report"]) if params["report"] and not module.check_mode else None
+    if report:
+        check_report(report)
     result = check_migrations(params, check_mode=module.check_mode)
-    if params["report"] and not module.check_mode:
-        write_private_file(Path(params["report"]), report_text(result))
-        result["report"] = params["report"]
+    if report:
+        write_private_file(report, report_text(result))
+        result["report"] = str(report)
     return {"changed": False, **result}
 
 

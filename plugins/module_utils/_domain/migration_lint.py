@@ -106,7 +106,9 @@ def _judge_up(name: str, way: Way) -> Iterator[Finding]:
         if operation.table in fresh and operation.table and operation.kind != "create_table":
             continue
         for rule, message in _findings_of(operation, way):
-            yield Finding(rule, name, message, operation.line, operation.subject)
+            # A table is written anew as a whole, and so the scratch database tells it.
+            subject = operation.table if rule == "table-rewrite" else operation.subject
+            yield Finding(rule, name, message, operation.line, subject)
     changed = [each for each in way.operations if each.kind in _DATA_KINDS and each.table not in fresh]
     if changed and not way.tables("count_rows"):
         first = changed[0]

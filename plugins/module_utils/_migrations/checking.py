@@ -232,6 +232,20 @@ def _one(file: MigrationFile, paths: Mapping[str, str], proof: Proof) -> dict[st
     }
 
 
+def check_report(path: Path) -> None:
+    """Check that a report can be written.
+
+    Raises:
+        Refused: there is no such folder, or nothing may be written there.
+    """
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise Refused(
+            f"The report {path} cannot be written.",
+            untouched="Nothing was checked.",
+            remedy="Name a file in a folder that is there, and that this account may write to.",
+        )
+
+
 def report_text(result: Mapping[str, Any]) -> str:
     """Return a result as JSON, for programs."""
     wanted = ("passed", "counts", "findings", "allowed", "migrations", "released", "unproven", "scratch", "seconds")
