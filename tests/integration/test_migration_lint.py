@@ -263,7 +263,8 @@ def test_a_failure_of_released_migrations_is_named(scene: Scene) -> None:
 
 def test_a_seed_of_the_project(scene: Scene) -> None:
     scene.project.add("4-new", "CREATE UNIQUE INDEX one ON users ((true))", "DROP INDEX one")
-    script = f"""const {{ Client }} = require('pg'); const c = new Client({{ connectionString: process.env.DATABASE_URL }});
+    script = f"""const {{ Client }} = require('pg');
+      const c = new Client({{ connectionString: process.env.DATABASE_URL }});
       c.connect().then(() => c.query('{SEED}')).then(() => c.end());"""
     (scene.project.folder / "seed.cjs").write_text(script)
     assert "index-not-concurrent" in scene.rules(fill_rows=0)

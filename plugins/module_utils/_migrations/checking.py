@@ -135,13 +135,13 @@ def _prove(params: Mapping[str, Any], engine: Engine, judged: Sequence[str], *, 
     """Return what the scratch database showed, or why there was none."""
     if not params["scratch_url"]:
         return Proof(), "There was no scratch database: no round trip was proven."
+    check_scratch_url(params["scratch_url"], params["never_urls"] or [])
     if check_mode:
         return Proof(), "No scratch database is made in check mode: no round trip was proven."
     if not judged:
         return Proof(), "There is no new migration: nothing was to be proven."
     from .round_trip import RoundTrips
 
-    check_scratch_url(params["scratch_url"], params["never_urls"] or [])
     return RoundTrips(engine, params).prove(judged), ""
 
 
