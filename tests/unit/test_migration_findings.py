@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
@@ -133,3 +136,9 @@ def test_github_says_nothing_of_what_is_allowed() -> None:
 def test_every_rule_says_what_to_do(rule: str) -> None:
     assert RULES[rule].remedy.endswith(".")
     assert len(RULES[rule].remedy) > 10
+
+
+def test_the_documentation_lists_every_rule() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "check-migrations.md").read_text()
+    listed = re.findall(r"^\| `([a-z-]+)` \| (error|warning|note) \|", text, re.MULTILINE)
+    assert listed == [(name, rule.severity) for name, rule in RULES.items()]
