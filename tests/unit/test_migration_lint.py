@@ -100,6 +100,11 @@ CALLS: dict[str, tuple[str, Rules]] = {
         up("  await change(q);") + "\nasync function change(q) { await q.dropTable('a'); }",
         [("drop-table", 6)],
     ),
+    "helper-of-down.ts": (
+        DOWN % (COUNTED % "  await q.createTable('a', {});", "  await undo(q);")
+        + "\nasync function undo(q) { await q.dropTable('a'); await q.dropTable('b'); }",
+        [("down-drops-more", 8)],
+    ),
     "method.ts": (
         "export class M {\n  async up(q) { await q.query('SELECT count(*) FROM a'); await this.go(q); }\n"
         "  async down(q) { await q.x(); }\n  async go(q) { await q.query('DROP TABLE a'); }\n}",

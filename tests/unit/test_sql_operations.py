@@ -95,6 +95,8 @@ STATEMENTS: dict[str, list[Read]] = {
     "${…} users": [("unread", "", "", "${…}", set())],
     "ALTER TABLE ${…} ADD COLUMN a int NOT NULL": [("add_column", "${…}", "a", "int", {"not_null"})],
     "-- DROP TABLE a\n/* DROP /* TABLE */ b; */ SELECT 'DROP TABLE c; ' || $$DROP TABLE d;$$": [],
+    "/* a /* b */; DROP TABLE c; */": [],
+    "SELECT $$a; DROP TABLE b;$$; DROP TABLE c": [("drop_table", "c", "", "", set())],
     "COMMENT ON TABLE a IS 'DROP TABLE b'": [],
     "ALTER TABLE": [],
     "'": [],
