@@ -69,6 +69,12 @@ options:
         released migrations, in the project's folder.
     type: list
     elements: str
+  verify:
+    description:
+      - A command of the project, as a list, that ends well when the application works, its smoke tests for example.
+      - It is run on a copy of the scratch database after every way up, way back and second way up.
+    type: list
+    elements: str
   fill_rows:
     description:
       - Rows that every empty table gets before a migration is tried, as far as its constraints allow; 0 for none.
@@ -241,6 +247,7 @@ SPEC = ArgumentSpec(
         "rules": {"type": "dict", "default": {}},
         "fail_on": {"type": "str", "choices": ["error", "warning"], "default": "error"},
         "seed": {"type": "list", "elements": "str"},
+        "verify": {"type": "list", "elements": "str"},
         "fill_rows": {"type": "int", "default": 3},
         "lock_timeout": {"type": "float", "default": 5.0},
         "step_timeout": {"type": "float", "default": 600.0},

@@ -273,6 +273,18 @@ def test_a_seed_of_the_project(scene: Scene) -> None:
     assert found == {"index-not-concurrent": "text", "up-fails": "scratch"}
 
 
+def test_the_application_works_after_each_step(scene: Scene) -> None:
+    scene.project.add("4-new", "ALTER TABLE users ADD COLUMN city text", "ALTER TABLE users DROP COLUMN city")
+    script = """const { Client } = require('pg');
+      const c = new Client({ connectionString: process.env.DATABASE_URL });
+      c.connect().then(() => c.query(`SELECT ${process.argv[2]} FROM users`)).then(() => c.end());"""
+    (scene.project.folder / "works.cjs").write_text(script)
+    verify = [str(Path(node_folder()) / "node"), "works.cjs"]
+    assert scene.rules(verify=[*verify, "id"]) == {}
+    assert scene.rules(verify=[*verify, "city"]) == {"app-fails-after-down": "scratch"}
+    assert scene.rules(verify=[*verify, "town"]) == {"app-fails-after-up": "scratch", "app-fails-after-down": "scratch"}
+
+
 def test_a_table_that_cannot_be_filled_is_said(scene: Scene) -> None:
     scene.project.add("3-x", "CREATE TABLE codes (code text NOT NULL CHECK (code ~ '^[0-9]{13}$'))", "DROP TABLE codes")
     scene.project.add("4-new", "ALTER TABLE codes ADD COLUMN x int", "ALTER TABLE codes DROP COLUMN x")

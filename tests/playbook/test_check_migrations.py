@@ -118,7 +118,8 @@ def checkout(scene: Scene, tmp_path: Path) -> Checkout:
 
 
 def test_the_real_migrations(checkout: Checkout) -> None:
-    played = checkout.check("since=20240105000000-index-project-owner.ts")
+    smoke = ["npm", "run", "--silent", "test:integration", "--", "--testNamePattern=health"]
+    played = checkout.check("since=20240105000000-index-project-owner.ts", rollback_check_verify=smoke)
     assert played.exit_code == 0, played.output
     assert "backend/migrations/20240106000000-widen-project-title.ts:1: warning: down-fails-on-new-rows:" in played.said
     assert "value too long for type character varying(50)" in played.said

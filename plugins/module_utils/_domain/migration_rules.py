@@ -19,6 +19,7 @@ NEVER_TABLES = "Never drop tables in migrations without data migration plan"
 NULLABLE_FIRST = "Always add columns as nullable first, populate data, then add constraint"
 ALWAYS_DOWN = "Always include down() method"
 COUNT_ROWS = "Include row count verification"
+APP_WORKS = "Test rollback: verify application still works"
 TEST_FIRST = "Test migrations in development: up, down, up again"
 
 
@@ -159,6 +160,12 @@ RULES: dict[str, Rule] = {
         "Let down() deal with rows that only the newer release could write (longer values, nulls), or check before the"
         " first step that there are none.",
         TEST_FIRST,
+    ),
+    "app-fails-after-up": Rule(ERROR, "Mend the application or the migration: they belong together.", APP_WORKS),
+    "app-fails-after-down": Rule(
+        ERROR,
+        "Let the application work without the migration as well, or say which release has to take its place.",
+        APP_WORKS,
     ),
     # -- comments
     "allowed-without-reason": Rule(

@@ -146,7 +146,7 @@ class RoundTrips:
                 message = f"After its way back it could not be applied again: {error.message}"
                 return [*found, _seen("up-again-fails", name, message)]
             found += judge_again(name, after, self._look(copy))
-        return [*found, *self._back_with_new_rows(name)]
+        return [*found, *self._back_with_new_rows(name), *self._application(name)]
 
     def _back_with_new_rows(self, name: str) -> list[Finding]:
         with copy_of(self._server, self._main) as copy:
@@ -184,10 +184,13 @@ class RoundTrips:
         )
 
     def _seed(self) -> bool:
-        command = self._params["seed"]
-        if not command:
-            return True
-        tool = self._tool(self._main)
+        if self._params["seed"]:
+            remedy = "Run it by hand on an empty database that has the released migrations."
+            self._run(self._params["seed"], "The seed command", self._main, remedy)
+        return True
+
+    def _run(self, command: Sequence[str], what: str, database: str, remedy: str) -> None:
+        tool = self._tool(database)
         with private_home() as home:
             finished = run_program(
                 command,
@@ -196,9 +199,32 @@ class RoundTrips:
                 timeout=self._params["step_timeout"],
                 secrets=tool.secrets(),
             )
-        remedy = "Run it by hand on an empty database that has the released migrations."
-        check_finished(finished, f"The seed command ({' '.join(command)})", self._params["step_timeout"], remedy)
-        return True
+        check_finished(finished, f"{what} ({' '.join(command)})", self._params["step_timeout"], remedy)
+
+    def _application(self, name: str) -> list[Finding]:
+        """See that the application works after the way up, after the way back, and after the way up again."""
+        if not self._params["verify"]:
+            return []
+        found: list[Finding] = []
+        with copy_of(self._server, self._main) as copy:
+            found += self._verify(copy, name, "up", "its way up")
+            try:
+                self._down(copy, name)
+                if self._partial:
+                    self._partial.show([each for each in self._done if each != name])
+                found += self._verify(copy, name, "down", "its way back")
+                self._up(copy, [name])
+                found += self._verify(copy, name, "up", "its second way up")
+            except Failed:
+                return found  # said by the round trip already
+        return found
+
+    def _verify(self, database: str, name: str, direction: str, after: str) -> list[Finding]:
+        try:
+            self._run(self._params["verify"], "The command that shows that the application works", database, "")
+        except Failed as error:
+            return [_seen(f"app-fails-after-{direction}", name, f"After {after}: {error.message}")]
+        return []
 
     def _fill(
         self, database: str, *, only_empty: bool, largest: bool, first: int = 1, rows: int | None = None
