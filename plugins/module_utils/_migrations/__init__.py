@@ -20,6 +20,7 @@ class Engine(abc.ABC):
 
     Attributes:
         folder: the project's folder, in which commands are run.
+        migrations: the folder with the migrations.
         state_table: where the tool notes what is applied.
         url_variable: the environment variable in which it takes the database's URL.
         path_folder: a folder that its commands need in front of C(PATH), or "".
@@ -28,6 +29,7 @@ class Engine(abc.ABC):
     """
 
     folder: Path
+    migrations: Path
     state_table: StateTable
     url_variable: str
     path_folder: str

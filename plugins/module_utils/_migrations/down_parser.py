@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 from .._domain.migration_files import EMPTY, MISSING, NOT_PROVEN, PROVEN, MigrationFile
 from .._process import base_environment, private_home
@@ -36,14 +37,31 @@ def prove_downs(files: Sequence[MigrationFile], folder: Path, node_folder: str =
     if not there:
         return {}
     try:
-        verdicts = _parse([file.file for file in there], folder, node_folder)
+        verdicts = map(_verdict, run_parser(SCRIPT, [file.file for file in there], folder, node_folder))
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        reason = error.args[0] if isinstance(error, ValueError) else "node could not be run to parse it"
-        return {file.name: (NOT_PROVEN, str(reason)) for file in there}
+        return {file.name: (NOT_PROVEN, why_not_parsed(error)) for file in there}
     return {file.name: verdict for file, verdict in zip(there, verdicts)}
 
 
-def _parse(paths: list[str], folder: Path, node_folder: str) -> list[tuple[str, str]]:
+def why_not_parsed(error: Exception) -> str:
+    """Return, for a person, why `run_parser` could not do its work."""
+    return str(error.args[0]) if isinstance(error, ValueError) else "node could not be run to parse it"
+
+
+def run_parser(script: str, paths: Sequence[str], folder: Path, node_folder: str = "") -> list[Any]:
+    """Run a program over migration files with the project's own parser, and return its answer for each file.
+
+    Args:
+        script: begins with C(down_script.PARSER).
+        paths: the files.
+        folder: the project's folder.
+        node_folder: the folder that node is in, where it is not in the usual places.
+
+    Raises:
+        ValueError: there is no node or no parser, or it did not answer for every file; the text says which.
+        OSError: node could not be run.
+        subprocess.SubprocessError: node did not end well.
+    """
     with private_home() as home:
         environment = base_environment({}, home, node_folder)
         node = which("node", path=environment["PATH"])
@@ -51,7 +69,7 @@ def _parse(paths: list[str], folder: Path, node_folder: str) -> list[tuple[str, 
             raise ValueError("there is no node on this host to parse it with; set node_path")
         finished = subprocess.run(
             [node, "--input-type=commonjs", "-", str(folder), *paths],
-            input=SCRIPT,
+            input=script,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
@@ -60,13 +78,14 @@ def _parse(paths: list[str], folder: Path, node_folder: str) -> list[tuple[str, 
             check=True,
             encoding="utf-8",
         )
-    return _verdicts(json.loads(finished.stdout), len(paths))
-
-
-def _verdicts(answer: object, expected: int) -> list[tuple[str, str]]:
+    answer = json.loads(finished.stdout)
     if isinstance(answer, dict):
         raise ValueError(str(answer.get("error")))  # noqa: TRY004  # of a program's answer, not of an argument
-    if not isinstance(answer, list) or len(answer) != expected:
+    if not isinstance(answer, list) or len(answer) != len(paths):
         raise ValueError("the parser did not answer for every file")
-    known = (PROVEN, MISSING, EMPTY, NOT_PROVEN)
-    return [(verdict if verdict in known else NOT_PROVEN, str(reason)) for verdict, reason in answer]
+    return answer
+
+
+def _verdict(answer: Sequence[object]) -> tuple[str, str]:
+    verdict, reason = answer
+    return (str(verdict) if verdict in (PROVEN, MISSING, EMPTY, NOT_PROVEN) else NOT_PROVEN), str(reason)

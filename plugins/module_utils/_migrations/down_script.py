@@ -8,7 +8,7 @@ It is kept as a string because a module takes along nothing but Python files.
 
 from __future__ import annotations
 
-SCRIPT = r"""
+PARSER = r"""
 'use strict';
 const fs = require('fs');
 const path = require('path');
@@ -44,6 +44,16 @@ const byDefault = (node) => has(node, ts.SyntaxKind.DefaultKeyword);
 const nameOf = (node) =>
   node && (ts.isIdentifier(node) || ts.isStringLiteralLike(node)) ? node.text : undefined;
 
+const kindOf = (file) =>
+  /\.[cm]?tsx?$/.test(file) ? (/x$/.test(file) ? ts.ScriptKind.TSX : ts.ScriptKind.TS) : ts.ScriptKind.JS;
+const parse = (file) =>
+  ts.createSourceFile(file, fs.readFileSync(file, 'utf8'), ts.ScriptTarget.Latest, true, kindOf(file));
+"""
+"""What every program over migration files begins with: the project's own parser, or null in its place."""
+
+SCRIPT = (
+    PARSER
+    + r"""
 // The names that a file gives to things at its top level, and what it exports.
 function readFile(source) {
   const names = new Map();
@@ -185,8 +195,7 @@ function judge(node, names) {
 }
 
 function look(file) {
-  const kind = /\.[cm]?tsx?$/.test(file) ? (/x$/.test(file) ? ts.ScriptKind.TSX : ts.ScriptKind.TS) : ts.ScriptKind.JS;
-  const source = ts.createSourceFile(file, fs.readFileSync(file, 'utf8'), ts.ScriptTarget.Latest, true, kind);
+  const source = parse(file);
   if ((source.parseDiagnostics || []).length) return ['not_proven', 'it cannot be parsed'];
   const { names, holders, others, downs, unclear } = readFile(source);
   if (downs.length) return judge(downs[downs.length - 1], names);
@@ -209,3 +218,4 @@ function guarded(file) {
 if (ts) say(files.map(guarded));
 else say({ error: "the project's node_modules have no typescript to parse it with" });
 """
+)

@@ -53,7 +53,7 @@ class NpmEngine(Engine):
         self.defaults = QUIET
         manifest = options.get("manifest")
         self.manifest = self.folder / manifest if manifest else None
-        self._migrations = self.folder / (options.get("migrations_dir") or "migrations")
+        self.migrations = self.folder / (options.get("migrations_dir") or "migrations")
         self._extension = options.get("extension") or ""
         self._pattern = options.get("pattern") or "*"
         self._scripts = {**DEFAULT_SCRIPTS, **(options.get("scripts") or {})}
@@ -67,9 +67,9 @@ class NpmEngine(Engine):
         self._package()
         if not (self.folder / "node_modules").is_dir():
             raise _missing(f"{self.folder} has no node_modules", "Install the project's packages there: npm ci")
-        if not self._migrations.is_dir():
+        if not self.migrations.is_dir():
             raise _missing(
-                f"There is no folder {self._migrations} with migrations",
+                f"There is no folder {self.migrations} with migrations",
                 "Set migrations_dir of rollback_engine_options, relative to project_dir.",
             )
 
@@ -96,7 +96,7 @@ class NpmEngine(Engine):
     def available(self) -> dict[str, Path]:
         """Return the files in the folder of migrations, sorted by name; the name loses C(extension)."""
         found: dict[str, Path] = {}
-        for path in sorted(self._migrations.glob(self._pattern), key=lambda entry: entry.name):
+        for path in sorted(self.migrations.glob(self._pattern), key=lambda entry: entry.name):
             wanted = path.is_file() and not path.name.startswith(".") and not path.name.endswith(".d.ts")
             if wanted and path.name.endswith(self._extension):
                 found[path.name[: len(path.name) - len(self._extension)]] = path

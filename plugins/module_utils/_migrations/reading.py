@@ -45,7 +45,7 @@ def read_migrations(
     if not only_state:
         engine.check()
     available = engine.available()
-    hashes = _manifest(engine.manifest) if not only_state else None
+    hashes = read_manifest_file(engine.manifest) if not only_state else None
     plan, problems = ([], []) if only_state else _plan(applied, steps, target)
     files = {name: _file(name, available.get(name), hashes or {}) for name in dict.fromkeys([*applied, *available])}
     files.update(_with_downs(engine, [files[name] for name in plan]))
@@ -87,7 +87,12 @@ def _plan(applied: Sequence[str], steps: object, target: str | None) -> tuple[li
         return [], [f"{error.message} {error.remedy}"]
 
 
-def _manifest(path: Path | None) -> dict[str, str] | None:
+def read_manifest_file(path: Path | None) -> dict[str, str] | None:
+    """Return the hashes that a manifest lists, by name; None where there is none.
+
+    Raises:
+        Refused: it cannot be used.
+    """
     if path is None:
         return None
     try:
@@ -106,6 +111,16 @@ def _manifest(path: Path | None) -> dict[str, str] | None:
             " then changed files are not noticed here."
         ),
     )
+
+
+def read_files(paths: Mapping[str, Path], hashes: Mapping[str, str]) -> list[MigrationFile]:
+    """Return what is known of migrations on disk: their hashes, and those of the manifest.
+
+    Args:
+        paths: the migrations' paths, by name.
+        hashes: of the manifest.
+    """
+    return [_file(name, path, hashes) for name, path in paths.items()]
 
 
 def _file(name: str, path: Path | None, hashes: Mapping[str, str]) -> MigrationFile:
