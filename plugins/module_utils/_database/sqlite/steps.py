@@ -32,7 +32,7 @@ from .information import read_information
 from .restore import Restored, preview_restore, restore_original
 from .state_table import in_sqlite, read_state
 from .swap import preview_swap, swap_in
-from .verification import check_change, check_is_candidate, compare_with, take_step
+from .verification import check_change, check_is_candidate, check_round_trip, compare_with, take_step
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,19 +140,20 @@ def _fingerprint(module: AnsibleModule, file: DatabaseFile) -> Result:
     before = load_json(in_run(params, params["compare_to"]), "compare_to") if params["compare_to"] else None
     path = path_in_run(params, params["save_as"]) if params["save_as"] and not module.check_mode else None
     of_run = params["run_id"] if before and params["phase"] == "verify" else None
+    only_schema = params["contents"] == "none"
     action = "verify the candidate" if of_run else f"take the fingerprint of {database.name}"
     with module_step(module, action) as journal_data:
         if of_run:
             check_is_candidate(file, database, of_run)
         fingerprint = take_fingerprint(database, **{name: params[name] for name in _HOW})
-        comparison = compare_with(file, before, fingerprint, database) if before else None
+        comparison = compare_with(file, before, fingerprint, database, only_schema=only_schema) if before else None
         result = as_result(fingerprint, comparison)
         journal_data.update(changed=False, database=database.name, proof=result["proof"])
         if comparison:
             journal_data.update(change=comparison.description, differences=comparison.differences)
             journal_data["loss"] = comparison.loss
         if comparison and (expected is not None or of_run):
-            check_change(database.name, comparison, expected)
+            (check_round_trip if only_schema else check_change)(database.name, comparison, expected)
         changed = False
         if not module.check_mode:
             if path:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from ..._domain.fingerprint import Fingerprint
 
 
-def compare_with(file: DatabaseFile, before: Fingerprint, after: Fingerprint, path: Path) -> Comparison:
+def compare_with(
+    file: DatabaseFile, before: Fingerprint, after: Fingerprint, path: Path, *, only_schema: bool = False
+) -> Comparison:
     """Compare a candidate with what it was, also in the columns that stay of a table that loses or gains some.
 
     Which columns these are is only known afterwards, so that both sides of such a table are read again without them:
@@ -32,7 +34,11 @@ def compare_with(file: DatabaseFile, before: Fingerprint, after: Fingerprint, pa
         before: the candidate's fingerprint before the plan ran.
         after: its fingerprint now.
         path: the candidate.
+        only_schema: leave rows and contents aside.
     """
+    if only_schema:
+        nothing: dict[str, Any] = {"tables": {}, "sequences": {}, "violations": {}}
+        return compare_fingerprints({**before, **nothing}, {**after, **nothing})
     change = change_between(before["catalogue"], after["catalogue"])
     both = set(before["tables"]) & set(after["tables"])
     touched = {table: columns for table, columns in columns_touched(change).items() if table in both}
@@ -66,6 +72,32 @@ def check_change(database: str, comparison: Comparison, expected: Change | None)
             "ALTER TABLE … DROP COLUMN instead. Tables whose rows the plan changes on purpose are named with "
             "rollback_changed_tables.",
             differences=problems[:200],
+        )
+
+
+def check_round_trip(database: str, comparison: Comparison, expected: Change | None) -> None:
+    """Check that the schema is again what it was, after the plan was reverted and applied again.
+
+    Args:
+        database: the clone's name, for the message.
+        comparison: of the clone with the candidate before the plan ran.
+        expected: the change that is no fault, none as a rule.
+
+    Raises:
+        Failed: it is not.
+    """
+    nothing: Change = {"added": {}, "removed": {}, "altered": {}}
+    problems = compare_changes(expected or nothing, comparison.canonical_change)
+    if problems:
+        raise Failed(
+            "The plan, reverted and applied again on a throwaway clone, does not lead back to the schema that the "
+            f"database has: {'. '.join(problems[:10])}.",
+            untouched="The database itself was not altered.",
+            remedy="Something got lost on the way. On SQLite, removeColumn, changeColumn and their like build a table "
+            "anew, without what their text does not repeat: write ALTER TABLE … DROP COLUMN instead. Where it is meant "
+            "to be so: -e rollback_round_trip=false",
+            differences=problems[:200],
+            database=database,
         )
 
 
