@@ -95,17 +95,16 @@ def set_candidate_aside(file: DatabaseFile, run_id: str) -> str | None:
     before = file.derived("before", run_id)
     if before.exists() and before.samefile(file.path):  # killed between the second name and the swap
         before.unlink()
-    if not before.exists():
-        forget_description(before)
     remove_partial(file, run_id)
     drop_trial(file, run_id)
     candidate, failed = file.derived("candidate", run_id), file.derived("failed", run_id)
     if candidate.exists():
         write_description(failed, _failed(file, run_id))
         candidate.rename(failed)
-        forget_description(candidate)
+    for path in (before, candidate, failed):
+        if not path.exists():
+            forget_description(path)
     if not failed.exists():
-        forget_description(failed)
         return None
     keep_read_only(failed)
     return failed.name
@@ -157,8 +156,8 @@ def _after_swap(
             f"To go back: {commands['go_back']}",
             commands=commands,
         ) from error
-    forget_description(file.derived("before", run_id))
-    forget_description(file.path)
+    for path in (file.derived("before", run_id), file.derived("candidate", run_id), file.path):
+        forget_description(path)
     failed = file.derived("failed", run_id)
     return Restored(
         changed=True,

@@ -60,8 +60,10 @@ def write_description(path: Path, description: Description) -> None:
 
 
 def forget_description(path: Path) -> None:
-    """Remove the description beside a file."""
-    description_path(path).unlink(missing_ok=True)
+    """Remove the description beside a file, and what a killed writer has left of one."""
+    beside = description_path(path)
+    beside.unlink(missing_ok=True)
+    beside.with_name(f".{beside.name}.partial").unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

@@ -78,6 +78,7 @@ def swap_in(file: DatabaseFile, run_id: str, keep_hours: float = 24.0, *, look_f
                 _check_unchanged(file, description, held)
                 _exchange(file, run_id, held, _keep_until(keep_hours))
         keep_read_only(file.derived("before", run_id))
+        forget_description(file.derived("candidate", run_id))
         write_description(file.path, _current(file, run_id, description))
     return Swapped(planned.before, round(time.monotonic() - start, 3), changed=True)
 
@@ -130,7 +131,6 @@ def _exchange(file: DatabaseFile, run_id: str, held: Held, keep_until: str) -> N
     sync_folder(file.path.parent)
     mark_read_only(held.descriptor)
     os.fchmod(held.descriptor, stat.S_IMODE(os.fstat(held.descriptor).st_mode) & ~_WRITING)
-    forget_description(candidate)
 
 
 def _in_log_mode(held: Held) -> str:
