@@ -14,9 +14,12 @@ import pytest
 from sqlite_project import NAMES, SqliteProject, SqliteRun
 
 
-@pytest.fixture(params=["delete", "wal"])
+@pytest.fixture
 def project(tmp_path: Path, request: pytest.FixtureRequest) -> SqliteProject:
-    return SqliteProject(tmp_path / "project", journal_mode=request.param)
+    return SqliteProject(tmp_path / "project", journal_mode=getattr(request, "param", "delete"))
+
+
+in_both_modes = pytest.mark.parametrize("project", ["delete", "wal"], indirect=True)
 
 
 @pytest.fixture
@@ -28,6 +31,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@in_both_modes
 def test_there_and_back(project: SqliteProject, run: SqliteRun) -> None:
     mode = project.rows("PRAGMA journal_mode")
     users = project.rows("SELECT * FROM users")
@@ -81,6 +85,7 @@ def test_check_mode_changes_nothing(project: SqliteProject, run: SqliteRun) -> N
     assert project.beside() == beside
 
 
+@in_both_modes
 def test_written_to_since_the_copy(project: SqliteProject, run: SqliteRun) -> None:
     run.verified()
     with project.session() as connection:
@@ -109,6 +114,7 @@ def test_written_to_since_the_swap(project: SqliteProject, run: SqliteRun) -> No
     assert project.rows("SELECT email FROM users WHERE email = 'new'", run.path("failed")) == [("new",)]
 
 
+@in_both_modes
 @pytest.mark.parametrize("way", ["keep", "go_back"])
 def test_the_commands_that_are_printed_work(project: SqliteProject, run: SqliteRun, way: str) -> None:
     run.verified()
@@ -162,6 +168,7 @@ def test_two_runs_at_once(tmp_path: Path, project: SqliteProject, run: SqliteRun
     assert "To go back" in message
 
 
+@in_both_modes
 def test_a_locked_file(project: SqliteProject, run: SqliteRun) -> None:
     with project.session() as connection:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")

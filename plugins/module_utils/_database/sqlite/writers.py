@@ -10,6 +10,7 @@ opens and closes the file while a lock is held: one descriptor is opened before 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,10 @@ from .holders import describe_holders, find_holders
 if TYPE_CHECKING:
     import sqlite3
 
-_TRIES = 5
+PATIENCE_SECONDS = 20.0
+"""How long writers, and readers of what was, are waited for."""
+
+_POLL_SECONDS = 0.05
 
 
 class Held(NamedTuple):
@@ -48,9 +52,12 @@ def writers_wait(path: Path) -> Iterator[Held]:
     """
     descriptor = os.open(path, os.O_RDWR)
     try:
-        with connect(path, write=True) as connection:
-            mode = _begin_with_empty_log(connection, path)
+        with connect(path, write=True, busy_seconds=PATIENCE_SECONDS) as connection:
+            mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+            connection.execute("BEGIN IMMEDIATE")
             try:
+                if mode == "wal":
+                    _empty_log(path)
                 yield Held(connection, descriptor, mode)
             finally:
                 connection.execute("ROLLBACK")
@@ -58,17 +65,17 @@ def writers_wait(path: Path) -> Iterator[Held]:
         os.close(descriptor)
 
 
-def _begin_with_empty_log(connection: sqlite3.Connection, path: Path) -> str:
-    for _try in range(_TRIES):
-        mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
-        if mode == "wal":
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("BEGIN IMMEDIATE")
-        if _size(path, "-wal") == 0:
-            return mode
-        connection.execute("ROLLBACK")
+def _empty_log(path: Path) -> None:
+    """Bring everything from the write-ahead log into the file, through a second connection: nobody writes now."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    with connect(path, write=True) as connection:
+        while time.monotonic() < end:
+            _busy, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if frames == moved:
+                return
+            time.sleep(_POLL_SECONDS)
     raise Refused(
-        f"The write-ahead log of {path} does not become empty: others write or read all the time.",
+        f"The write-ahead log of {path} cannot be brought into the file: somebody reads from it all the time.",
         untouched="Nothing was changed.",
         remedy=f"End them for a moment, then start again. {describe_holders(find_holders(path))}",
     )
