@@ -27,6 +27,7 @@ from writers import WriterSilent
 from tests.bench.act_three import measure_window, window_lines
 from tests.bench.emergency import measure_restores, restore_lines
 from tests.bench.figures import BenchError, say
+from tests.bench.sqlite_backup import measure_sqlite, sqlite_lines
 
 GIGABYTE = 1024**3
 BASE_BYTES = 3 * GIGABYTE
@@ -59,7 +60,7 @@ def _asked(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--sizes", type=_sizes, default=[20, 1000], help="databases to restore, in MB: 20,1000")
     parser.add_argument("--repeat", type=int, default=3, help="how often each figure is taken: 3")
     parser.add_argument("--postgresql", type=int, default=16, choices=sorted(VERSIONS), help="for the restores: 16")
-    parser.add_argument("--only", choices=["restore", "window"], help="one of the two tables")
+    parser.add_argument("--only", choices=["restore", "window", "sqlite"], help="one of the tables")
     asked = parser.parse_args(arguments)
     if asked.repeat < 1:
         parser.error("--repeat takes a number from 1")
@@ -97,9 +98,11 @@ def _figures(asked: argparse.Namespace, project: Path, folder: Path) -> dict[str
         "repeat": asked.repeat,
         "load_before": os.getloadavg(),
     }
-    if asked.only != "restore":
+    if asked.only in (None, "sqlite"):
+        figures["sqlite"] = measure_sqlite(folder / "sqlite", asked.repeat)
+    if asked.only in (None, "window"):
         figures["window"] = measure_window(folder / "stage", asked.repeat)
-    if asked.only != "window":
+    if asked.only in (None, "restore"):
         figures["restore"] = measure_restores(project, folder, asked.postgresql, asked.sizes, asked.repeat)
     return {**figures, "load_after": os.getloadavg()}
 
@@ -112,6 +115,7 @@ def _conclude(figures: dict[str, Any], file: Path) -> None:
     )
     lines = window_lines(figures["window"]) if "window" in figures else []
     lines += restore_lines(figures["restore"]) if "restore" in figures else []
+    lines += sqlite_lines(figures["sqlite"]) if "sqlite" in figures else []
     for line in lines:
         say(line)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -53,6 +53,11 @@ def require_sqlite() -> None:
         )
 
 
+def sqlite3_errors() -> type[Exception]:
+    """Return the class of all that SQLite raises."""
+    return sqlite3.Error
+
+
 class DatabaseFile:
     """The file behind a C(sqlite:) URL.
 

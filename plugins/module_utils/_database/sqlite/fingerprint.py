@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..._domain.catalogue import catalogue_hash
 from ..._domain.sqlite_schema import quote_identifier, sql_identifier, unquoted
 from .catalogue import is_virtual, read_catalogue, table_identity
-from .database_file import connect, translated
+from .database_file import connect, sqlite3_errors, translated
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _HASH_BYTES = 16
 _ROWS_AT_ONCE = 5000
+_NOTATION = 2
+"""Of marshal: the last one that writes equal rows as equal bytes, whatever else refers to their values."""
 
 
 def take_fingerprint(
@@ -137,24 +140,31 @@ def _read_table(
 
 
 def _hashed(connection: sqlite3.Connection, name: str, columns: list[str]) -> tuple[int, int]:
-    """Return the number of rows, and the sum of their hashes: order does not count, repetition does.
-
-    Python's own notation tells the number 1 from the text '1', the blob and the float.
-    """
+    """Return the number of rows, and the sum of their hashes: order does not count, repetition does."""
     query = f"SELECT {', '.join(map(sql_identifier, columns))} FROM {sql_identifier(name)}"  # noqa: S608  # quoted
+    try:
+        return _summed(connection.execute(query))
+    except sqlite3_errors() as error:
+        if "UTF-8" not in str(error):
+            raise
     connection.text_factory = _text
-    blake2b, from_bytes = hashlib.blake2b, int.from_bytes
+    try:
+        return _summed(connection.execute(query))
+    finally:
+        connection.text_factory = str
+
+
+def _summed(cursor: sqlite3.Cursor) -> tuple[int, int]:
+    """Hash rows in a notation that tells the number 1 from the text '1', the blob and the float."""
+    blake2b, from_bytes, dumps = hashlib.blake2b, int.from_bytes, marshal.dumps
     rows = total = 0
-    cursor = connection.execute(query)
     while True:
         chunk = cursor.fetchmany(_ROWS_AT_ONCE)
         if not chunk:
-            connection.text_factory = str
             return rows, total % 2 ** (8 * _HASH_BYTES)
         rows += len(chunk)
         total += sum(
-            from_bytes(blake2b(repr(row).encode("utf-8", "backslashreplace"), digest_size=_HASH_BYTES).digest(), "big")
-            for row in chunk
+            from_bytes(blake2b(dumps(row, _NOTATION), digest_size=_HASH_BYTES).digest(), "big") for row in chunk
         )
 
 
