@@ -132,10 +132,24 @@ def test_a_backup_that_is_not_as_it_was_written(backups: Backups, damage: Any, s
     assert backups.project.beside() == ["app.sqlite"]
 
 
-def test_a_damaged_database_is_not_backed_up(backups: Backups) -> None:
-    content = bytearray(backups.project.path.read_bytes())
+def spoil_pages(path: Path) -> None:
+    content = bytearray(path.read_bytes())
     content[4096 * 3 : 4096 * 3 + 200] = b"\x07" * 200
-    backups.project.path.write_bytes(content)
+    path.write_bytes(content)
+
+
+def spoil_what_only_a_check_finds(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "CREATE TABLE empty (a); INSERT INTO empty VALUES (NULL); PRAGMA writable_schema = ON;"
+        "UPDATE sqlite_master SET sql = 'CREATE TABLE empty (a NOT NULL)' WHERE name = 'empty'"
+    )
+    connection.close()
+
+
+@pytest.mark.parametrize("spoil", [spoil_pages, spoil_what_only_a_check_finds])
+def test_a_damaged_database_is_not_backed_up(backups: Backups, spoil: Any) -> None:
+    spoil(backups.project.path)
     failed = backups.call("db_backup")
     assert failed["failed"]
     assert "damaged" in failed["msg"]

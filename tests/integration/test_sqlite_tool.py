@@ -69,7 +69,7 @@ def test_again_and_in_check_mode(project: SqliteProject, run: SqliteRun) -> None
     [
         ("DROP TABLE orders; UPDATE users SET phone = 'x'", "The contents of table main.users changed"),
         ("DROP TABLE orders; DELETE FROM files WHERE id = 1", "Table main.files has 2 rows, it had 3"),
-        ("DROP TABLE orders; PRAGMA foreign_keys = OFF; DELETE FROM users WHERE id = 1", "has 2 rows, it had 3"),
+        ("PRAGMA foreign_keys = OFF; DROP TABLE users", "Table main.files has 3 rows that refer to a row that is not"),
         ("DROP TABLE orders; UPDATE sqlite_sequence SET seq = 3", "Sequence main.users stands at 3"),
         ("DROP TABLE orders; ALTER TABLE users DROP COLUMN phone; UPDATE users SET email = 'z' || email",
          "The contents of table main.users changed"),
