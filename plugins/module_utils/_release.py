@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._database.postgresql.connection import Server
-from ._database.postgresql.run_state import Heartbeat, locked
+from ._database.dialect import Window
 from ._domain.errors import Refused
-from ._domain.release import check_release
 from ._probe import check_probe, make_endpoints, probe_until
 from ._releases import Way, ways
 from ._run import Run
@@ -37,15 +35,14 @@ def switch_release(params: Mapping[str, Any], journal: dict[str, Any], *, check_
         Refused: the state of the run does not allow it; nothing was changed.
         Failed: a switch failed, or the outside does not show what was wished.
     """
-    server, wish = Server(params["database_url"], params["admin_url"]), params["state"]
+    window, wish = Window(params), params["state"]
     chosen = _ways_for(wish, params)
     stopping = wish == "stopped"
     endpoints = make_endpoints(params["gone" if stopping else "healthy"] or [], any_status=stopping)
-    with locked(server) as (_cursor, description):
-        check_release(wish, params["run_id"], server.database, description)
+    window.check_release(wish)
     if check_mode:
         return _result(wish, [], None)
-    with Heartbeat(server, params["run_id"]):
+    with window.heartbeat():
         steps = _switch_all(chosen, wish, journal)
         outcome = None
         if endpoints:

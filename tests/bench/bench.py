@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure the emergency restore and the window; print both, and keep them as JSON. Nothing is asserted.
 
-    python tests/bench/bench.py [--sizes 20,1000] [--repeat 3] [--postgresql 16] [--only restore|window|tables]
+    python tests/bench/bench.py [--sizes 20,1000] [--repeat 3] [--postgresql 16] [--only restore|window|tables|sqlite]
         [--rows 1000000]
 
 It needs what `make setup` installs. How to read the figures: docs/bench.md.

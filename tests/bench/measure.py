@@ -27,6 +27,7 @@ from writers import WriterSilent
 from tests.bench.act_three import measure_window, window_lines
 from tests.bench.emergency import measure_restores, restore_lines
 from tests.bench.figures import BenchError, say
+from tests.bench.sqlite_backup import measure_sqlite, sqlite_lines
 from tests.bench.tables import measure_tables, table_lines
 
 GIGABYTE = 1024**3
@@ -60,7 +61,7 @@ def _asked(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--sizes", type=_sizes, default=[20, 1000], help="databases to restore, in MB: 20,1000")
     parser.add_argument("--repeat", type=int, default=3, help="how often each figure is taken: 3")
     parser.add_argument("--postgresql", type=int, default=16, choices=sorted(VERSIONS), help="for the restores: 16")
-    parser.add_argument("--only", choices=["restore", "window", "tables"], help="one of the tables")
+    parser.add_argument("--only", choices=["restore", "window", "tables", "sqlite"], help="one of the tables")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the table that is recovered: 1000000")
     asked = parser.parse_args(arguments)
     if asked.repeat < 1:
@@ -103,6 +104,8 @@ def _figures(asked: argparse.Namespace, project: Path, folder: Path) -> dict[str
         figures["window"] = measure_window(folder / "stage", asked.repeat)
     if asked.only in (None, "tables"):
         figures["tables"] = measure_tables(project, folder, asked.postgresql, asked.rows, asked.repeat)
+    if asked.only in (None, "sqlite"):
+        figures["sqlite"] = measure_sqlite(folder / "sqlite", asked.repeat)
     if asked.only in (None, "restore"):
         figures["restore"] = measure_restores(project, folder, asked.postgresql, asked.sizes, asked.repeat)
     return {**figures, "load_after": os.getloadavg()}
@@ -117,6 +120,7 @@ def _conclude(figures: dict[str, Any], file: Path) -> None:
     lines = window_lines(figures["window"]) if "window" in figures else []
     lines += restore_lines(figures["restore"]) if "restore" in figures else []
     lines += table_lines(figures["tables"]) if "tables" in figures else []
+    lines += sqlite_lines(figures["sqlite"]) if "sqlite" in figures else []
     for line in lines:
         say(line)
     file.parent.mkdir(parents=True, exist_ok=True)

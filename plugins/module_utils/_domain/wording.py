@@ -28,6 +28,12 @@ OUTCOMES_OF_A_RESTORE = {
     "failed": "Failed. Read the error below: a person is needed.",
 }
 
+OUTCOMES_IN_DEVELOPMENT = {
+    "rolled_back": "Rolled back. The developer's database has the older schema.",
+    "aborted": "Given up before anything was changed.",
+    "restored": "Restored. The rollback failed, and the developer's database is what it was before.",
+}
+
 ROOT_CAUSE = (
     "What went wrong with the migration?",
     "Was it tested in staging?",
@@ -55,7 +61,9 @@ WENT_WELL = ("rehearsed", "rolled_back")
 
 def outcome_sentence(run: Mapping[str, Any]) -> str:
     """Say what became of a run, in a sentence or two."""
-    of_its_kind = OUTCOMES_OF_A_RESTORE if run["kind"] == "restore" else {}
+    of_its_kind = OUTCOMES_IN_DEVELOPMENT if run["environment"] == "development" else {}
+    if run["kind"] == "restore":
+        of_its_kind = OUTCOMES_OF_A_RESTORE
     return of_its_kind.get(run["outcome"]) or OUTCOMES[run["outcome"]]
 
 
