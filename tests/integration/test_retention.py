@@ -323,12 +323,30 @@ def test_a_deletion_that_fails_stops_the_rest(store: Store) -> None:
     assert [event["outcome"] for event in store.events()] == ["ok", "ok", "failed"]
 
 
-def test_without_a_journal_nothing_is_deleted(store: Store) -> None:
+def cut(journal: Path) -> None:
+    journal.write_text("{")
+
+
+def replace_by_a_folder(journal: Path) -> None:
+    journal.mkdir()
+
+
+def link_to_nowhere(journal: Path) -> None:
+    journal.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"), [(cut, "broken at line 1"), (replace_by_a_folder, "directory"), (link_to_nowhere, "exists")]
+)
+def test_without_a_journal_nothing_is_deleted(store: Store, damage: Any, said: str) -> None:
     for days in (1, 2, 50):
         store.backup(days)
     there = store.there()
-    (store.state_dir / "clean_up.jsonl").write_text("{")
-    assert "broken at line 1" in store()["msg"]
+    damage(store.state_dir / "clean_up.jsonl")
+    failed = store()
+    assert "journal of clean-ups" in failed["msg"]
+    assert said in failed["msg"]
+    assert "start again" in failed["msg"]
     assert store.there() == there
 
 

@@ -109,7 +109,7 @@ def read_entry(cursor: Cursor, relative: Relative, *, needed_by: str | None) -> 
         "open": relative.is_open,
         "half_made": relative.is_half_made,
         "ours": ours,
-        "sessions": len(read_sessions(cursor, relative.name)),
+        "sessions": len([session for session in read_sessions(cursor, relative.name) if not session.is_internal]),
         "made_at": made_at(relative.run_id),
         "keep_until": str(description.data.get("keep_until", "")) if description else "",
         "note": description.note if description else "It does not say of itself what it is.",
