@@ -14,6 +14,8 @@ options:
         special characters percent-encoded.
       - It is read by libpq's own parser; every parameter that libpq knows may be appended, C(?sslmode=require) for
         example.
+      - Or an SQLite file, C(sqlite:./file), relative to O(project_dir), or C(sqlite:///file) with its whole path. It is
+        for development; modules that have no meaning for a file refuse it.
     type: str
     required: true
   admin_url:
@@ -21,6 +23,9 @@ options:
       - The direct way to the same server, past a connection pooler. Without it, O(database_url) is direct.
       - Its database, by default V(postgres), is where a run's lock is held. All controllers must name the same one.
     type: str
+  project_dir:
+    description: The project's folder, where the relative path of an SQLite file starts. PostgreSQL does not need it.
+    type: path
 requirements:
-  - psycopg2
+  - psycopg2, for PostgreSQL
 """

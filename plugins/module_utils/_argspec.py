@@ -52,6 +52,7 @@ DATABASE = ArgumentSpec(
     {
         "database_url": {"type": "str", "required": True, "no_log": True},
         "admin_url": {"type": "str", "no_log": True},
+        "project_dir": {"type": "path"},
     }
 )
 

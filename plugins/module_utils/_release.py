@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._database.postgresql.connection import Server
-from ._database.postgresql.run_state import Heartbeat, locked
+from ._database.dialect import Window
 from ._domain.errors import Refused
-from ._domain.release import check_release
 from ._domain.secrets import environment_secrets
 from ._probe import check_probe, make_endpoints, probe_until
 from ._process import account_home, base_environment, check_finished, run_switch
@@ -36,15 +34,14 @@ def switch_release(params: Mapping[str, Any], journal: dict[str, Any], *, check_
         Refused: the state of the run does not allow it; nothing was changed.
         Failed: a command failed, or the outside does not show what was wished.
     """
-    server, wish = Server(params["database_url"], params["admin_url"]), params["state"]
+    window, wish = Window(params), params["state"]
     commands = read_commands(params["commands"], _COMMAND_OF[wish])
     stopping = wish == "stopped"
     endpoints = make_endpoints(params["gone" if stopping else "healthy"] or [], any_status=stopping)
-    with locked(server) as (_cursor, description):
-        check_release(wish, params["run_id"], server.database, description)
+    window.check_release(wish)
     if check_mode:
         return _result(wish, 0.0, [], None)
-    with Heartbeat(server, params["run_id"]):
+    with window.heartbeat():
         finished = _run_all(commands, params)
         journal.update(state=wish, command_seconds=_total(finished))
         outcome = None

@@ -8,8 +8,10 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
 
+from ._database.dialect import is_sqlite
 from ._database.postgresql.clone import clone_of_run, drop_derived_database
 from ._database.postgresql.connection import Server
 from ._database.postgresql.run_state import Heartbeat
@@ -22,6 +24,9 @@ from ._migrations.tool import Tool
 from ._migrations.witness import Witness, witness
 from ._probe import make_endpoints, probe_until
 from ._process import Finished, Program, check_finished, private_home, run_program
+
+if TYPE_CHECKING:
+    from ._migrations import Engine
 
 _CLOSED = "http://127.0.0.1:9"
 """The discard port: nobody listens there."""
@@ -37,6 +42,94 @@ OUTBOUND_OFF = {
 _REMEDY = "The older release does not work with the rolled-back schema. Repeat it by hand on a copy of the database."
 
 
+class Watcher(Protocol):
+    """Looks who is connected to the clone."""
+
+    def look(self) -> None:
+        """Look once."""
+
+    def saw_session(self) -> bool:
+        """Tell whether somebody was connected."""
+
+    def wait_until_gone(self) -> int:
+        """See that nobody is connected any more."""
+
+
+class Runner(Protocol):
+    """A migration tool that is pointed at the clone, and knows its environment."""
+
+    engine: Engine
+    session_name: str
+
+    def state(self) -> list[str]:
+        """Return what the clone's state table lists."""
+
+    def environment(self, home: str) -> dict[str, str]:
+        """Return the environment of commands."""
+
+    def secrets(self) -> list[str]:
+        """Return what must not be read in their output."""
+
+
+class Ground(Protocol):
+    """Where the application is tried: a clone that is made and dropped again."""
+
+    clone: str
+
+    def tool(self, engine: Engine, environment: Mapping[str, object]) -> Runner:
+        """Return the migration tool for the clone."""
+
+    def make(self) -> float:
+        """Make the clone; return the seconds."""
+
+    def drop(self) -> bool:
+        """Drop the clone, where it is there."""
+
+    def heartbeat(self) -> AbstractContextManager[Any]:
+        """Renew the run's lease meanwhile."""
+
+    def witness(self, session_name: str) -> AbstractContextManager[Watcher]:
+        """Watch the clone."""
+
+
+class PostgresqlGround:
+    """A clone of the run's candidate or rehearsal, on the same server.
+
+    Args:
+        params: the parameters of M(balcon.rollback.release_trial).
+
+    Raises:
+        Refused: the database was not made by this run.
+    """
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._run_id: str = params["run_id"]
+        self._server = Server(params["database_url"], params["admin_url"])
+        self._source: str = params["database"] or derived_name(self._server.database, "candidate", self._run_id)
+        self._role = check_made_by_run(self._server, self._source, self._run_id, ("candidate", "rehearsal")).role
+        self.clone = derived_name(self._server.database, "trial", self._run_id)
+
+    def tool(self, engine: Engine, environment: Mapping[str, object]) -> Tool:
+        """Return the migration tool for the clone."""
+        return Tool(engine, self._server, self.clone, environment)
+
+    def make(self) -> float:
+        """Make the clone; return the seconds."""
+        return clone_of_run(self._server, self._source, "trial", self._run_id).seconds
+
+    def drop(self) -> bool:
+        """Drop the clone, sessions included."""
+        return drop_derived_database(self._server, self.clone, self._run_id)
+
+    def heartbeat(self) -> Heartbeat:
+        """Renew the run's lease, where the source is its candidate."""
+        return Heartbeat(self._server, self._run_id if self._role == "candidate" else None)
+
+    def witness(self, session_name: str) -> AbstractContextManager[Witness]:
+        """Watch the clone through the server."""
+        return witness(self._server, self.clone, session_name)
+
+
 class Trial:
     """One try of the application on a clone.
 
@@ -50,10 +143,8 @@ class Trial:
     def __init__(self, params: Mapping[str, Any]) -> None:
         self.params = params
         self.run_id: str = params["run_id"]
-        self.server = Server(params["database_url"], params["admin_url"])
-        self.source: str = params["database"] or derived_name(self.server.database, "candidate", self.run_id)
-        self.role = check_made_by_run(self.server, self.source, self.run_id, ("candidate", "rehearsal")).role
-        self.clone = derived_name(self.server.database, "trial", self.run_id)
+        self.ground = self.find_ground()
+        self.clone = self.ground.clone
         self.endpoints = params["endpoints"] or []
         if params["start"] and not self.endpoints:
             raise Refused(
@@ -63,9 +154,21 @@ class Trial:
             )
         given = {name: str(value) for name, value in (params["environment"] or {}).items()}
         engine = make_engine(params["engine"], params["engine_options"])
-        self.tool = Tool(engine, self.server, self.clone, {**given, **OUTBOUND_OFF})
+        self.tool = self.ground.tool(engine, {**given, **OUTBOUND_OFF})
         self.command_seconds = 0.0
         self.session_seen = False
+
+    def find_ground(self) -> Ground:
+        """Find what is to be cloned.
+
+        Raises:
+            Refused: it was not made by this run.
+        """
+        if is_sqlite(self.params["database_url"]):
+            from ._database.sqlite.trial import SqliteGround
+
+            return SqliteGround(self.params)
+        return PostgresqlGround(self.params)
 
     def run(self) -> dict[str, Any]:
         """Clone, test, start, probe, read the state again, end everything, drop the clone.
@@ -75,26 +178,26 @@ class Trial:
             Failed: a test failed, the application did not start or answer, or the state is not what it should be.
         """
         start = time.monotonic()
-        with Heartbeat(self.server, self.run_id if self.role == "candidate" else None):
-            drop_derived_database(self.server, self.clone, self.run_id)
-            clone = clone_of_run(self.server, self.source, "trial", self.run_id)
+        with self.ground.heartbeat():
+            self.ground.drop()
+            clone_seconds = self.ground.make()
             try:
                 tests, outcome, applied = self._try()
             finally:
-                drop_derived_database(self.server, self.clone, self.run_id)
+                self.ground.drop()
         return {
             "tests": tests,
             "healthy": outcome["healthy"],
             "endpoints": outcome["endpoints"],
             "applied": applied,
             "session_seen": self.session_seen,
-            "clone_seconds": clone.seconds,
+            "clone_seconds": clone_seconds,
             "command_seconds": round(self.command_seconds, 3),
             "seconds": round(time.monotonic() - start, 3),
         }
 
     def _try(self) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
-        with witness(self.server, self.clone, self.tool.session_name) as watching, private_home() as home:
+        with self.ground.witness(self.tool.session_name) as watching, private_home() as home:
             tests = [self._test(test, home, watching) for test in self.params["tests"] or []]
             outcome = self._application(home, watching)
             watching.wait_until_gone()
@@ -123,7 +226,7 @@ class Trial:
                 "a configuration that comes first.",
             )
 
-    def _test(self, test: Mapping[str, Any], home: str, watching: Witness) -> dict[str, Any]:
+    def _test(self, test: Mapping[str, Any], home: str, watching: Watcher) -> dict[str, Any]:
         finished = run_program(
             test["command"],
             environment=self.tool.environment(home),
@@ -141,7 +244,7 @@ class Trial:
             "output_tail": finished.output_tail,
         }
 
-    def _application(self, home: str, watching: Witness) -> dict[str, Any]:
+    def _application(self, home: str, watching: Watcher) -> dict[str, Any]:
         if not self.params["start"]:
             return {"healthy": None, "endpoints": []}
         port = str(free_port())
@@ -165,7 +268,7 @@ class Trial:
         return outcome
 
     @staticmethod
-    def _look(watching: Witness) -> bool:
+    def _look(watching: Watcher) -> bool:
         watching.look()
         return False
 

@@ -112,6 +112,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.access import (
     close_database,
     finish_run,
@@ -141,7 +142,8 @@ def main() -> None:
         },
     )
     module = ArgumentSpec().merge(DATABASE, RUN, spec).create_module()
-    run_module(module, lambda: (_close if module.params["state"] == "closed" else _open)(module))
+    work = _close if module.params["state"] == "closed" else _open
+    run_module(module, lambda: in_dialect(module, "db_access", work))
 
 
 def _close(module: AnsibleModule) -> dict[str, Any]:

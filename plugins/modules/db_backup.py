@@ -158,6 +158,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._backups import backups_folder, run_id_or_new
+from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.backup import (
     Wanted,
     check_can_begin,
@@ -224,7 +225,7 @@ def back_up(module: AnsibleModule, server: Server) -> dict[str, Any]:
 
 def main() -> None:
     module = SPEC.merge(DATABASE, RUN).create_module()
-    run_module(module, lambda: work(module))
+    run_module(module, lambda: in_dialect(module, "db_backup", work))
 
 
 if __name__ == "__main__":

@@ -123,6 +123,7 @@ path:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.clone import (
     CloneRequest,
     drop_derived_database,
@@ -153,7 +154,8 @@ def main() -> None:
         },
     )
     module = ArgumentSpec().merge(DATABASE, RUN, spec).create_module()
-    run_module(module, lambda: (_make if module.params["state"] == "present" else _drop)(module))
+    work = _make if module.params["state"] == "present" else _drop
+    run_module(module, lambda: in_dialect(module, "db_clone", work))
 
 
 def _request(module: AnsibleModule) -> CloneRequest:

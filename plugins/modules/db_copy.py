@@ -148,6 +148,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._backups import run_id_or_new, work_folder
+from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.copy import (
     Wanted,
@@ -216,7 +217,7 @@ def _mask(target: Server, name: str, statements: str) -> None:
 
 def main() -> None:
     module = SPEC.merge(DATABASE, RUN).create_module()
-    run_module(module, lambda: work(module))
+    run_module(module, lambda: in_dialect(module, "db_copy", work))
 
 
 if __name__ == "__main__":

@@ -248,6 +248,7 @@ path:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.fingerprint import take_fingerprint
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_state import Heartbeat
@@ -332,7 +333,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     module = SPEC.merge(DATABASE, RUN).create_module()
-    run_module(module, lambda: work(module))
+    run_module(module, lambda: in_dialect(module, "db_fingerprint", work))
 
 
 if __name__ == "__main__":

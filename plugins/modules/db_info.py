@@ -211,6 +211,7 @@ leftovers:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.blockers import (
     Blocker,
     refuse_blockers,
@@ -247,7 +248,7 @@ def main() -> None:
         }
     )
     module = spec.merge(DATABASE, RUN).create_module()
-    run_module(module, lambda: _read(module))
+    run_module(module, lambda: in_dialect(module, "db_info", _read))
 
 
 def _read(module: AnsibleModule) -> dict[str, Any]:

@@ -126,6 +126,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._backups import backups_folder, run_id_or_new
+from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.backup import find_backup
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.backup_restore import (
     Wanted,
@@ -180,7 +181,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     module = SPEC.merge(DATABASE, RUN).create_module()
-    run_module(module, lambda: work(module))
+    run_module(module, lambda: in_dialect(module, "db_restore", work))
 
 
 if __name__ == "__main__":

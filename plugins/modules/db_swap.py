@@ -121,6 +121,7 @@ message:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.replace import (
     check_is_rehearsal,
@@ -150,7 +151,7 @@ def main() -> None:
         },
     )
     module = ArgumentSpec().merge(DATABASE, RUN, spec).create_module()
-    run_module(module, lambda: WORK[module.params["state"]](module))
+    run_module(module, lambda: in_dialect(module, "db_swap", WORK[module.params["state"]]))
 
 
 def _swap(module: AnsibleModule) -> dict[str, Any]:

@@ -127,6 +127,7 @@ command_seconds:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._migrations.work import migrate_down
 from ansible_collections.balcon.rollback.plugins.module_utils._run import module_step
@@ -164,7 +165,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = SPEC.create_module()
-    run_module(module, lambda: work(module))
+    run_module(module, lambda: in_dialect(module, "migrate_down", work))
 
 
 if __name__ == "__main__":

@@ -143,6 +143,7 @@ state_table:
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._migrations import make_engine
@@ -188,7 +189,7 @@ def read(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = SPEC.create_module()
-    run_module(module, lambda: read(module))
+    run_module(module, lambda: in_dialect(module, "migration_info", read))
 
 
 if __name__ == "__main__":

@@ -235,9 +235,9 @@ class Scene:
         """
         typed = [part for word in arguments for part in (["-e", word] if _is_variable(word) else [word])]
         return subprocess.Popen(
-            [_program(), "-i", str(self.inventory(changes)), playbook, *typed],
+            [playbook_program(), "-i", str(self.inventory(changes)), playbook, *typed],
             cwd=PROJECT,
-            env={**_environment(), **(environment or {})},
+            env={**clean_environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -286,11 +286,11 @@ def _is_variable(word: str) -> bool:
     return word[0] == "{" or ("=" in word and word[0] != "-")
 
 
-def _program() -> str:
+def playbook_program() -> str:
     return str(Path(sys.executable).with_name("ansible-playbook"))
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Return this process's environment without what would make Ansible or PostgreSQL's tools act otherwise."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PG"))}
     path = f"{Path(sys.executable).parent}:{kept.get('PATH', '/usr/bin:/bin')}"

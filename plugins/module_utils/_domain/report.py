@@ -21,6 +21,13 @@ OUTCOMES = {
     "failed": "Failed. Read the error below: a person is needed.",
 }
 
+DEVELOPMENT_OUTCOMES = {
+    "rolled_back": "Rolled back. The developer's database has the older schema.",
+    "aborted": "Given up before anything was changed.",
+    "restored": "Restored. The rollback failed, and the developer's database is what it was before.",
+}
+"""For env=development, where they differ."""
+
 ROOT_CAUSE = """### Root Cause
 - What went wrong with the migration?
 - Was it tested in staging?
@@ -59,13 +66,18 @@ def _head(run: Mapping[str, Any]) -> str:
         [
             "## Migration Rollback Incident Report",
             "",
-            f"**Outcome:** {OUTCOMES[run['outcome']]}  ",
+            f"**Outcome:** {_outcome(run)}  ",
             f"**Date:** {run['started_at'][:16].replace('T', ' ')} UTC  ",
             f"**Migration:** {migrations}  ",
             f"**Executed By:** {_text(run['executed_by']) or 'unknown'}  ",
             f"**Environment:** {run['environment']}, database `{_text(run['database'])}`, run `{run['run_id']}`",
         ]
     )
+
+
+def _outcome(run: Mapping[str, Any]) -> str:
+    of_development = DEVELOPMENT_OUTCOMES if run["environment"] == "development" else {}
+    return of_development.get(run["outcome"], OUTCOMES[run["outcome"]])
 
 
 def _override(run: Mapping[str, Any]) -> str:

@@ -5,68 +5,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from ..._domain.catalogue import canonical, change_between, columns_touched, compare_changes, describe, loss
+from ..._domain.catalogue import compare_changes
+from ..._domain.comparison import Comparison, as_result, compare_fingerprints, without_catalogue
 from ..._domain.errors import Failed, Refused
-from ..._domain.fingerprint import (
-    compare,
-    proof_of,
-    rows_by_table,
-    tables_changed,
-    tables_only_counted,
-    weakest,
-)
 from .fresh_database import read_description
 from .run_state import advance, check_state
 
 if TYPE_CHECKING:
     from ..._domain.catalogue import Change
-    from ..._domain.fingerprint import Fingerprint
     from ..._run import Run
     from .connection import Server
 
-
-class Comparison(NamedTuple):
-    """How a database differs from what it was.
-
-    Attributes:
-        change: of the catalogue.
-        canonical_change: the same, in the form that is compared with that of a rehearsal.
-        description: the change in lines for a person.
-        differences: of rows and contents, outside what the change explains; one sentence each.
-        proof: how much the comparison proves, one of `_domain.fingerprint.PROOFS`.
-        loss: what is gone for good, see `_domain.catalogue.loss`.
-        tables_changed: tables whose rows or contents differ.
-    """
-
-    change: Change
-    canonical_change: Change
-    description: list[str]
-    differences: list[str]
-    proof: str
-    loss: dict[str, Any]
-    tables_changed: list[str]
-
-    @property
-    def equal(self) -> bool:
-        """Tell whether nothing at all differs."""
-        return not self.description and not self.differences
-
-
-def compare_fingerprints(before: Fingerprint, after: Fingerprint) -> Comparison:
-    """Compare two fingerprints of the same database, or of file copies of it."""
-    change = change_between(before["catalogue"], after["catalogue"])
-    counted = ["counts"] if tables_only_counted(before, after, change) else []
-    return Comparison(
-        change,
-        canonical(change),
-        describe(change),
-        compare(before, after, change),
-        weakest([proof_of(before), proof_of(after), *counted]),
-        loss(change, rows_by_table(before)),
-        tables_changed(before, after, change),
-    )
+__all__ = [
+    "Comparison",
+    "as_result",
+    "check_is_candidate",
+    "check_overridden",
+    "check_rehearsed",
+    "compare_fingerprints",
+    "is_verified",
+    "take_step",
+    "without_catalogue",
+]
 
 
 def check_rehearsed(database: str, comparison: Comparison, expected: Change | None) -> None:
@@ -136,27 +98,3 @@ def take_step(server: Server, run_id: str, comparison: Comparison) -> bool:
         return False
     advance(server, run_id, "verify", proof=comparison.proof)
     return True
-
-
-def as_result(fingerprint: Fingerprint, comparison: Comparison | None) -> dict[str, Any]:
-    """Return a fingerprint and a comparison as the module db_fingerprint returns them."""
-    result: dict[str, Any] = {"fingerprint": fingerprint, "proof": proof_of(fingerprint)}
-    if comparison:
-        result.update(
-            change=comparison.change,
-            canonical_change=comparison.canonical_change,
-            description=comparison.description,
-            differences=comparison.differences,
-            equal=comparison.equal,
-            proof=comparison.proof,
-            loss=comparison.loss,
-            columns_touched=columns_touched(comparison.change),
-            tables_changed=comparison.tables_changed,
-        )
-    return result
-
-
-def without_catalogue(result: dict[str, Any]) -> dict[str, Any]:
-    """Leave the catalogue out of what goes through Ansible: it may be large, and it is in a file."""
-    fingerprint = {name: value for name, value in result["fingerprint"].items() if name != "catalogue"}
-    return {**result, "fingerprint": fingerprint}
