@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._database.dialect import is_sqlite
 from ._database.postgresql.removal import drop_left_database, no_run_begins
 from ._database.postgresql.status import read_server_status
 from ._domain.errors import Failed, Refused, RollbackError
@@ -66,6 +67,21 @@ class Plan:
     def database(self, name: str) -> dict[str, Any]:
         """Return a database by its name."""
         return dict(next(entry for entry in self.situation.databases if entry["name"] == name))
+
+
+def check_dialect(database_url: str) -> None:
+    """Check that a URL does not name an SQLite file.
+
+    Raises:
+        Refused: it does.
+    """
+    if is_sqlite(database_url):
+        raise Refused(
+            "The URL names an SQLite file, and cleaning up works on PostgreSQL.",
+            untouched="Nothing was deleted.",
+            remedy="What runs left is listed, with the command that removes each, by: ansible-playbook "
+            "playbooks/status.yml -e env=development",
+        )
 
 
 def make_plan(server: Server, look: Look, keep: Mapping[str, Mapping[str, Any]]) -> Plan:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..._domain.description import parse_description
-from ..._domain.status import drop_command, is_ours, made_at
+from ..._domain.status import NOT_REACHED, drop_command, is_ours, made_at
 from ..._driver import one_row
 from .relatives import read_relatives
 from .run_state import lease_has_run_out, read_comment
@@ -19,17 +19,6 @@ if TYPE_CHECKING:
 
     from .connection import Server
     from .relatives import Relative
-
-NOT_REACHED: dict[str, Any] = {
-    "reachable": False,
-    "exists": None,
-    "size_bytes": None,
-    "open": None,
-    "server_version": None,
-    "system_identifier": None,
-    "oid": None,
-}
-"""What is told of a database whose server does not answer."""
 
 
 def read_server_status(server: Server) -> dict[str, Any]:
@@ -50,6 +39,7 @@ def read_server_status(server: Server) -> dict[str, Any]:
         database = {
             **NOT_REACHED,
             "name": server.database,
+            "dialect": "postgresql",
             "reachable": True,
             "server_version": version,
             "system_identifier": system_identifier,
