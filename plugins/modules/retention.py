@@ -15,8 +15,8 @@ description:
     C(days) and not among the newest C(count) of its kind.
   - Whatever O(keep) says, these are kept. The last verified backup. The newest backup, and the newest database of each
     of C(before) and C(failed). What an open run needs. A C(before) whose own time has not come. A database that does
-    not say by its name and by its comment that a run made it. A database that somebody is connected to. A backup that
-    is damaged, or of another database or server. A candidate.
+    not say by its name and by its comment that a run made it. A database that somebody is connected to, or that has a
+    replication slot. A backup that is damaged, or of another database or server. A candidate.
   - Before anything goes, the last verified backup is read byte by byte and compared with its manifest; where it is
     damaged, it counts no longer, and the one before it is proven.
   - Nothing goes while a run is open on the database, or while the database is closed, missing or out of reach. While a

@@ -82,8 +82,8 @@ open_run:
 databases:
   description:
     - The databases that runs left beside it, each with C(name), C(purpose), C(run_id), C(size_bytes) (null where the
-      role may not ask), C(open), C(half_made), C(ours) (name and comment say the same), C(sessions), C(made_at) (the
-      begin of its run), C(keep_until), C(note) and C(drop_command).
+      role may not ask), C(open), C(half_made), C(ours) (name and comment say the same), C(sessions), C(slots)
+      (replication slots), C(made_at) (the begin of its run), C(keep_until), C(note) and C(drop_command).
     - The command is empty for what an open run needs, and for what does not describe itself.
   returned: success
   type: list

@@ -237,6 +237,8 @@ def _not_to_be_touched(database: Mapping[str, Any], situation: Situation) -> str
         return f"run {run_id} needs it: {situation.busy[run_id]}"
     if database["sessions"]:
         return f"somebody is connected to it ({database['sessions']})"
+    if database["slots"]:
+        return "a replication slot belongs to it, and would go with it"
     if database["open"] and purpose not in ABANDONED:
         return "somebody has opened it"
     return ""

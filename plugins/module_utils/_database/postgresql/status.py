@@ -80,6 +80,12 @@ def _read_open_run(cursor: Cursor, name: str) -> dict[str, Any] | None:
     }
 
 
+def _slots(cursor: Cursor, name: str) -> int:
+    """Count the replication slots of a database; an idle one would be dropped with it, without a word."""
+    cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE database = %s", [name])
+    return int(one_row(cursor)[0])
+
+
 def read_entry(cursor: Cursor, relative: Relative, *, needed_by: str | None) -> dict[str, Any]:
     """Tell a database that a run left.
 
@@ -100,6 +106,7 @@ def read_entry(cursor: Cursor, relative: Relative, *, needed_by: str | None) -> 
         "half_made": relative.is_half_made,
         "ours": ours,
         "sessions": len([session for session in read_sessions(cursor, relative.name) if not session.is_internal]),
+        "slots": _slots(cursor, relative.name),
         "made_at": made_at(relative.run_id),
         "keep_until": str(description.data.get("keep_until", "")) if description else "",
         "note": description.note if description else "It does not say of itself what it is.",

@@ -87,6 +87,7 @@ def _entry(file: DatabaseFile, path: Path, open_run: dict[str, Any] | None) -> d
         "half_made": description is None,
         "ours": ours,
         "sessions": len(find_holders(path) or []),
+        "slots": 0,
         "made_at": made_at(parts.run_id),
         "keep_until": str(description.data.get("keep_until", "")) if description else "",
         "note": description.note if description else note or "It does not say of itself what it is.",
