@@ -10,15 +10,17 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._database.dialect import is_sqlite
 from ._database.postgresql.removal import drop_left_database, no_run_begins
 from ._database.postgresql.status import read_server_status
 from ._domain.errors import Failed, Refused, RollbackError
+from ._domain.journal import JournalBroken
 from ._domain.names import new_run_id
 from ._domain.retention import Situation, Verdict, busy_runs, check_may_clean, judge, last_good
 from ._domain.status import moment
@@ -65,6 +67,21 @@ class Plan:
     def database(self, name: str) -> dict[str, Any]:
         """Return a database by its name."""
         return dict(next(entry for entry in self.situation.databases if entry["name"] == name))
+
+
+def check_dialect(database_url: str) -> None:
+    """Check that a URL does not name an SQLite file.
+
+    Raises:
+        Refused: it does.
+    """
+    if is_sqlite(database_url):
+        raise Refused(
+            "The URL names an SQLite file, and cleaning up works on PostgreSQL.",
+            untouched="Nothing was deleted.",
+            remedy="What runs left is listed, with the command that removes each, by: ansible-playbook "
+            "playbooks/status.yml -e env=development",
+        )
 
 
 def make_plan(server: Server, look: Look, keep: Mapping[str, Mapping[str, Any]]) -> Plan:
@@ -152,11 +169,12 @@ def clean_up(server: Server, look: Look, plan: Plan, only: Sequence[str] | None)
         for verdict in going:
             try:
                 _delete(server, look, plan, verdict)
+                deleted.append(verdict)
+                record(f"delete {verdict.name}", changed=True, **_data(verdict))
             except (RollbackError, OSError, DATABASE_ERROR) as error:
-                record(f"delete {verdict.name}", outcome="failed", error=str(error).strip(), **_data(verdict))
+                with suppress(RollbackError):  # the failure itself may be that nothing can be recorded
+                    record(f"delete {verdict.name}", outcome="failed", error=str(error).strip(), **_data(verdict))
                 raise _stopped(error, deleted, going) from error
-            deleted.append(verdict)
-            record(f"delete {verdict.name}", changed=True, **_data(verdict))
     return deleted
 
 
@@ -281,15 +299,24 @@ class _Record:
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / JOURNAL
         self._run_id = new_run_id(datetime.now(timezone.utc), secrets.token_hex(2))
-        if not self._path.exists():
-            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
     def __call__(self, action: str, outcome: str = "ok", *, changed: bool = False, **data: Any) -> None:
         event = {
             "run_id": self._run_id, "phase": "clean_up", "action": action, "at": utc_now(), "seconds": 0.0,
             "outcome": outcome, "changed": changed, "data": data,
         }  # fmt: skip
-        append_event(self._path, event)
+        try:
+            if not self._path.exists():
+                os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            append_event(self._path, event)
+        except (JournalBroken, OSError, ValueError) as error:
+            reason = error.message if isinstance(error, JournalBroken) else f"{error}."
+            raise Failed(
+                f"The journal of clean-ups {self._path} cannot be written: {reason}",
+                untouched="Nothing more was deleted.",
+                remedy=f"Keep it for study under another name (mv '{self._path}' '{self._path}.old'), or make room, "
+                "then start again.",
+            ) from None
 
 
 def _stopped(error: Exception, deleted: Sequence[Verdict], going: Sequence[Verdict]) -> Failed:

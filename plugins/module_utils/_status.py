@@ -9,16 +9,22 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._database.dialect import is_sqlite
 from ._database.postgresql.backup import read_backup
-from ._database.postgresql.status import NOT_REACHED, read_server_status
+from ._database.postgresql.connection import Server
+from ._database.postgresql.status import read_server_status
+from ._database.sqlite.database_file import DatabaseFile
+from ._database.sqlite.status import read_file_status
 from ._domain import manifest as manifests
 from ._domain.errors import RollbackError
 from ._domain.journal import JournalBroken
 from ._domain.names import check_run_id
 from ._domain.status import (
+    NOT_REACHED,
     WRONG_RECORD,
     backup_entry,
     evidence_entry,
@@ -34,7 +40,8 @@ from ._driver import DATABASE_ERROR
 from ._run import check_private_folder, read_events
 
 if TYPE_CHECKING:
-    from ._database.postgresql.connection import Server
+    from collections.abc import Mapping
+
     from ._domain.status import Entry
 
 
@@ -63,14 +70,14 @@ class Look:
     unreadable: list[Path] = field(default_factory=list)
 
 
-def read_status(look: Look, make_server: Callable[[], Server]) -> dict[str, Any]:
+def read_status(look: Look, params: Mapping[str, Any]) -> dict[str, Any]:
     """Read everything that C(rollback_status) returns.
 
     Args:
         look: where to look.
-        make_server: reads the URL; what it raises is a problem like others.
+        params: a module's parameters, with those of `_argspec.DATABASE`.
     """
-    at_server = _read_server(look, make_server)
+    at_server = _read_database(look, params)
     _check_state_folder(look)
     backups = read_backups(look)
     status = {
@@ -85,17 +92,27 @@ def read_status(look: Look, make_server: Callable[[], Server]) -> dict[str, Any]
     return {**status, "lines": status_lines(status)}
 
 
-def _read_server(look: Look, make_server: Callable[[], Server]) -> dict[str, Any]:
+def _read_database(look: Look, params: Mapping[str, Any]) -> dict[str, Any]:
     name = ""
     try:
-        server = make_server()
-        name = server.database
-        return read_server_status(server)
+        name, read = _way(params)
+        return read()
     except RollbackError as error:
         look.problems.append(error.text())
     except DATABASE_ERROR as error:
         look.problems.append(f"PostgreSQL said: {str(error).strip()}")
+    except OSError as error:
+        look.problems.append(f"{error.filename} cannot be read: {error.strerror}.")
     return {"database": {**NOT_REACHED, "name": name}, "open_run": None, "databases": []}
+
+
+def _way(params: Mapping[str, Any]) -> tuple[str, Callable[[], dict[str, Any]]]:
+    """Return the name of the database, and what reads the rest."""
+    if is_sqlite(params["database_url"]):
+        file = DatabaseFile(params["database_url"], params["project_dir"])
+        return file.database, partial(read_file_status, file)
+    server = Server(params["database_url"], params["admin_url"])
+    return server.database, partial(read_server_status, server)
 
 
 def _check_state_folder(look: Look) -> None:

@@ -15,12 +15,14 @@ description:
     C(days) and not among the newest C(count) of its kind.
   - Whatever O(keep) says, these are kept. The last verified backup. The newest backup, and the newest database of each
     of C(before) and C(failed). What an open run needs. A C(before) whose own time has not come. A database that does
-    not say by its name and by its comment that a run made it. A database that somebody is connected to. A backup that
-    is damaged, or of another database or server. A candidate.
+    not say by its name and by its comment that a run made it. A database that somebody is connected to, or that has a
+    replication slot. A backup that is damaged, or of another database or server. A candidate.
   - Before anything goes, the last verified backup is read byte by byte and compared with its manifest; where it is
     damaged, it counts no longer, and the one before it is proven.
   - Nothing goes while a run is open on the database, or while the database is closed, missing or out of reach. While a
     run of the state folder has no end, and its last event is younger than 24 hours, no backup goes.
+  - It works on PostgreSQL. What runs left beside an SQLite file is listed by M(balcon.rollback.rollback_status), with
+    the command that removes it.
   - Each deletion is recorded in C(clean_up.jsonl) in the state folder, one event a line, each with the hash of the one
     before.
 extends_documentation_fragment:
@@ -194,7 +196,12 @@ from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DA
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.retention import check_keep
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
-from ansible_collections.balcon.rollback.plugins.module_utils._retention import clean_up, make_plan, result
+from ansible_collections.balcon.rollback.plugins.module_utils._retention import (
+    check_dialect,
+    clean_up,
+    make_plan,
+    result,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._status import Look
 
 if TYPE_CHECKING:
@@ -228,6 +235,7 @@ def keep_and_delete(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     state_dir = Path(params["state_dir"])
     look = Look(state_dir, Path(params["backup_dir"] or state_dir / "backups"), params["signing_key"] or None)
+    check_dialect(params["database_url"])
     server = Server(params["database_url"], params["admin_url"])
     plan = make_plan(server, look, check_keep(params["keep"]))
     deleted = []

@@ -64,7 +64,8 @@ looked_at:
   sample: "2026-11-23T08:15:00+00:00"
 database:
   description:
-    - C(name), C(reachable), C(exists), C(open), C(size_bytes), C(server_version), C(system_identifier) and C(oid).
+    - C(name), C(dialect) (postgresql or sqlite), C(reachable), C(exists), C(open), C(size_bytes), C(server_version),
+      C(system_identifier) and C(oid).
     - Where the server was not reached, or has no such database, what is not known is null.
   returned: success
   type: dict
@@ -81,8 +82,8 @@ open_run:
 databases:
   description:
     - The databases that runs left beside it, each with C(name), C(purpose), C(run_id), C(size_bytes) (null where the
-      role may not ask), C(open), C(half_made), C(ours) (name and comment say the same), C(sessions), C(made_at) (the
-      begin of its run), C(keep_until), C(note) and C(drop_command).
+      role may not ask), C(open), C(half_made), C(ours) (name and comment say the same), C(sessions), C(slots)
+      (replication slots), C(made_at) (the begin of its run), C(keep_until), C(note) and C(drop_command).
     - The command is empty for what an open run needs, and for what does not describe itself.
   returned: success
   type: list
@@ -138,7 +139,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, ArgumentSpec
-from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._status import Look, read_status
 
@@ -167,7 +167,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         check_files=params["check_files"],
         max_age_hours=params["evidence_max_age"],
     )
-    return {"changed": False, **read_status(where, lambda: Server(params["database_url"], params["admin_url"]))}
+    return {"changed": False, **read_status(where, params)}
 
 
 def main() -> None:

@@ -323,12 +323,58 @@ def test_a_deletion_that_fails_stops_the_rest(store: Store) -> None:
     assert [event["outcome"] for event in store.events()] == ["ok", "ok", "failed"]
 
 
-def test_without_a_journal_nothing_is_deleted(store: Store) -> None:
+def test_a_drop_that_was_killed_is_finished(store: Store) -> None:
+    """PostgreSQL marks such a database; all that can be done with it is to drop it again (facts, 2)."""
+    name = store.left("trial", 9)
+    store.database.execute(
+        "UPDATE pg_database SET datconnlimit = -2, datallowconn = false WHERE datname = %s",
+        [name],
+        url=store.database.server.superuser_url("postgres"),
+    )
+    assert store()["deleted"] == [name]
+    assert name not in store.there()
+
+
+def test_a_database_with_a_replication_slot_is_kept(store: Store, look: Look) -> None:
+    """A slot stays with the database that was renamed (facts, 2), and an idle one is dropped with it without a word."""
+    name = store.left("rehearsal", 9)
+    server, plan = plan_of(store, look)
+    slot = store.database.name
+    store.database.execute(
+        "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')",
+        [slot],
+        url=store.database.server.superuser_url(name),
+    )
+    with pytest.raises(Failed, match="no longer what it was"):
+        clean_up(server, look, plan, None)
+    assert store()["deleted"] == []
+    assert store.database.execute("SELECT database FROM pg_replication_slots WHERE slot_name = %s", [slot]) == [(name,)]
+
+
+def cut(journal: Path) -> None:
+    journal.write_text("{")
+
+
+def replace_by_a_folder(journal: Path) -> None:
+    journal.mkdir()
+
+
+def link_to_nowhere(journal: Path) -> None:
+    journal.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"), [(cut, "broken at line 1"), (replace_by_a_folder, "directory"), (link_to_nowhere, "exists")]
+)
+def test_without_a_journal_nothing_is_deleted(store: Store, damage: Any, said: str) -> None:
     for days in (1, 2, 50):
         store.backup(days)
     there = store.there()
-    (store.state_dir / "clean_up.jsonl").write_text("{")
-    assert "broken at line 1" in store()["msg"]
+    damage(store.state_dir / "clean_up.jsonl")
+    failed = store()
+    assert "journal of clean-ups" in failed["msg"]
+    assert said in failed["msg"]
+    assert "start again" in failed["msg"]
     assert store.there() == there
 
 

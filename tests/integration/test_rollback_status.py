@@ -232,6 +232,7 @@ def test_a_server_that_does_not_answer(status: Status, run_module: ModuleRunner)
     assert result["database"] == {
         "name": "shop",
         **dict.fromkeys(("exists", "size_bytes", "open", "server_version", "system_identifier", "oid")),
+        "dialect": "",
         "reachable": False,
     }
     assert len(result["backups"]) == 1

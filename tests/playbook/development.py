@@ -108,11 +108,11 @@ class Development:
         """The names of what lies beside the file and bears its name."""
         return sorted(path.name for path in self.project.iterdir() if DATABASE in path.name and path != self.path)
 
-    def play(self, *arguments: str, **changes: Any) -> Outcome:
-        """Run the playbook with some arguments; the keywords are variables of the host that differ."""
+    def play(self, *arguments: str, playbook: str = "rollback.yml", **changes: Any) -> Outcome:
+        """Run a playbook with some arguments; the keywords are variables of the host that differ."""
         typed = [part for word in arguments for part in (["-e", word] if not word.startswith("-") else [word])]
         process = subprocess.Popen(
-            [playbook_program(), "-i", str(self._inventory(changes)), "rollback.yml", *typed],
+            [playbook_program(), "-i", str(self._inventory(changes)), playbook, *typed],
             cwd=PROJECT,
             env=clean_environment(),
             stdin=subprocess.DEVNULL,

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.descriptio
     render_description,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.names import derived_name
+from ansible_collections.balcon.rollback.tests.playbook.development import Development
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Outcome, Scene
@@ -171,3 +174,17 @@ def test_what_a_rollback_left_is_shown_and_kept(scene: Scene) -> None:
     assert kept.exit_code == 0, kept.output
     assert "To be deleted: nothing" in kept.output
     assert f"The last verified backup: {run['backup_id']}" in kept.output
+
+
+def test_an_sqlite_file_is_looked_at_and_not_cleaned_up(tmp_path: Path) -> None:
+    developer = Development(tmp_path)
+    developer.project.mkdir()
+    developer.state_dir.mkdir(mode=0o700)
+    sqlite3.connect(developer.path).close()
+    looked = developer.play("env=development", "output=json", playbook="playbooks/status.yml")
+    assert looked.exit_code == 0, looked.output
+    told = documents(looked)[0]["hosts"]["shop-development"]
+    assert (told["database"]["name"], told["database"]["dialect"]) == (developer.path.name, "sqlite")
+    refused = developer.play("env=development", playbook="playbooks/clean_up.yml")
+    assert refused.exit_code != 0
+    assert "cleaning up works on PostgreSQL" in refused.said, refused.output

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_open_in_another_program(developer: Development) -> None:
         ({"rollback_database_url": "sqlite:./nothing.sqlite"}, "nothing.sqlite does not exist"),
     ],
 )
-def test_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+def test_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     developer = Development(tmp_path)
     developer.project.mkdir()
     developer.state_dir.mkdir(mode=0o700)

@@ -62,6 +62,7 @@ def left(purpose: str, days: float, **more: Any) -> dict[str, Any]:
         "open": purpose in ("rehearsal", "trial"),
         "ours": True,
         "sessions": 0,
+        "slots": 0,
         "keep_until": "",
         **more,
     }
@@ -179,6 +180,7 @@ def test_a_database_of_before_goes_only_with_a_verified_backup() -> None:
         ("failed", {"open": True}, "has opened it"),
         ("before", {"open": True}, "has opened it"),
         ("trial", {"sessions": 2}, "connected"),
+        ("before", {"slots": 1}, "replication slot"),
         ("candidate", {}, "set aside by its run"),
     ],
 )

@@ -48,7 +48,7 @@ BEGIN = event(kind="rollback", environment="production", database="shop", reason
 def empty_status(**more: Any) -> dict[str, Any]:
     database = {
         "name": "shop", "reachable": True, "exists": True, "open": True, "size_bytes": 1500000,
-        "server_version": "18.4",
+        "server_version": "18.4", "dialect": "postgresql",
     }  # fmt: skip
     lists: dict[str, Any] = {name: [] for name in ("databases", "backups", "runs", "evidence", "problems")}
     return {

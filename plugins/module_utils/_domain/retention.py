@@ -176,13 +176,11 @@ def _judge_backups(situation: Situation, rule: Mapping[str, Any]) -> Iterator[Ve
     good = [backup for backup in ours if is_good(backup)]
     others = [backup for backup in ours if not is_good(backup)]
     rank = {_name(backup): place for group in (good, others) for place, backup in enumerate(group)}
-    special = {_name(ours[0]): "it is the newest"} if ours else {}
-    if good:
-        special[_name(good[0])] = "it is the last one that was verified"
+    last = _name(good[0]) if good else None
     for backup in situation.backups:
         why = (
             _foreign(backup, situation)
-            or special.get(_name(backup))
+            or ("it is the last one that was verified" if _name(backup) == last else "")
             or ("" if good else "no backup of the database was verified")
             or _busy(situation)
             or _counted(rule, rank.get(_name(backup), 0), moment(backup["created_at"]), situation.server_now)
@@ -239,6 +237,8 @@ def _not_to_be_touched(database: Mapping[str, Any], situation: Situation) -> str
         return f"run {run_id} needs it: {situation.busy[run_id]}"
     if database["sessions"]:
         return f"somebody is connected to it ({database['sessions']})"
+    if database["slots"]:
+        return "a replication slot belongs to it, and would go with it"
     if database["open"] and purpose not in ABANDONED:
         return "somebody has opened it"
     return ""

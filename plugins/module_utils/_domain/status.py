@@ -29,6 +29,19 @@ UNKNOWN = "unknown"
 
 VERIFIED = ("read", "restore")
 
+NOT_REACHED: Entry = {
+    "name": "",
+    "dialect": "",
+    "reachable": False,
+    "exists": None,
+    "size_bytes": None,
+    "open": None,
+    "server_version": None,
+    "system_identifier": None,
+    "oid": None,
+}
+"""What is told of a database that could not be reached."""
+
 WRONG_RECORD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What reading a record raises that holds other things than it should."""
 

@@ -28,7 +28,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     parts = (
         _database(status),
         _open_run(status),
-        _databases(status["databases"]),
+        _databases(status["databases"], "in psql" if status["database"]["dialect"] == "postgresql" else "in a shell"),
         _backups(status),
         _evidence(status["evidence"], status["looked_at"]),
         _runs(status["runs"]),
@@ -66,11 +66,12 @@ def _database(status: Mapping[str, Any]) -> Iterator[str]:
     if not database["reachable"]:
         yield f"Database {database['name'] or '(no name)'}: NOT REACHED. What follows is of the state folder alone."
     elif not database["exists"]:
-        yield f"Database {database['name']}: THERE IS NO DATABASE OF THIS NAME on the server."
+        yield f"Database {database['name']}: THERE IS NO DATABASE OF THIS NAME."
     else:
         state = "open" if database["open"] else "CLOSED, nobody gets in"
         size = human_bytes(database["size_bytes"])
-        yield f"Database {database['name']}: {state}, {size}, PostgreSQL {database['server_version']}"
+        product = "SQLite" if database["dialect"] == "sqlite" else "PostgreSQL"
+        yield f"Database {database['name']}: {state}, {size}, {product} {database['server_version']}"
 
 
 def _open_run(status: Mapping[str, Any]) -> Iterator[str]:
@@ -86,7 +87,7 @@ def _open_run(status: Mapping[str, Any]) -> Iterator[str]:
         yield "Run under way: none"
 
 
-def _databases(databases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _databases(databases: Sequence[Mapping[str, Any]], where: str) -> Iterator[str]:
     total = sum(entry["size_bytes"] or 0 for entry in databases)
     yield f"Databases that runs left: {len(databases) or 'none'}" + (f", {human_bytes(total)}" if databases else "")
     for entry in databases:
@@ -97,7 +98,7 @@ def _databases(databases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if entry["note"] and not kept:
             yield f"    {entry['note']}"
         if entry["drop_command"]:
-            yield f"    to drop it, in psql: {entry['drop_command']}"
+            yield f"    to drop it, {where}: {entry['drop_command']}"
 
 
 def _backups(status: Mapping[str, Any]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from .status import read_entry
 if TYPE_CHECKING:
     from .connection import Server
 
-LOOKED_AT = ("name", "purpose", "run_id", "ours", "open", "half_made", "keep_until", "sessions")
+LOOKED_AT = ("name", "purpose", "run_id", "ours", "open", "half_made", "keep_until", "sessions", "slots")
 """What a database must still be like when it is dropped."""
 
 

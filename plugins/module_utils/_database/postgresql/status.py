@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..._domain.description import parse_description
-from ..._domain.status import drop_command, is_ours, made_at
+from ..._domain.status import NOT_REACHED, drop_command, is_ours, made_at
 from ..._driver import one_row
 from .relatives import read_relatives
 from .run_state import lease_has_run_out, read_comment
@@ -19,17 +19,6 @@ if TYPE_CHECKING:
 
     from .connection import Server
     from .relatives import Relative
-
-NOT_REACHED: dict[str, Any] = {
-    "reachable": False,
-    "exists": None,
-    "size_bytes": None,
-    "open": None,
-    "server_version": None,
-    "system_identifier": None,
-    "oid": None,
-}
-"""What is told of a database whose server does not answer."""
 
 
 def read_server_status(server: Server) -> dict[str, Any]:
@@ -50,6 +39,7 @@ def read_server_status(server: Server) -> dict[str, Any]:
         database = {
             **NOT_REACHED,
             "name": server.database,
+            "dialect": "postgresql",
             "reachable": True,
             "server_version": version,
             "system_identifier": system_identifier,
@@ -90,6 +80,12 @@ def _read_open_run(cursor: Cursor, name: str) -> dict[str, Any] | None:
     }
 
 
+def _slots(cursor: Cursor, name: str) -> int:
+    """Count the replication slots of a database; an idle one would be dropped with it, without a word."""
+    cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE database = %s", [name])
+    return int(one_row(cursor)[0])
+
+
 def read_entry(cursor: Cursor, relative: Relative, *, needed_by: str | None) -> dict[str, Any]:
     """Tell a database that a run left.
 
@@ -109,7 +105,8 @@ def read_entry(cursor: Cursor, relative: Relative, *, needed_by: str | None) -> 
         "open": relative.is_open,
         "half_made": relative.is_half_made,
         "ours": ours,
-        "sessions": len(read_sessions(cursor, relative.name)),
+        "sessions": len([session for session in read_sessions(cursor, relative.name) if not session.is_internal]),
+        "slots": _slots(cursor, relative.name),
         "made_at": made_at(relative.run_id),
         "keep_until": str(description.data.get("keep_until", "")) if description else "",
         "note": description.note if description else "It does not say of itself what it is.",
