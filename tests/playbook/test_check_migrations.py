@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from npm_project import BACKEND, node_folder
 
-from ansible_collections.balcon.rollback.tests.playbook.scene import PROJECT, _environment, _program
+from ansible_collections.balcon.rollback.tests.playbook.scene import PROJECT, clean_environment, playbook_program
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Scene
@@ -92,7 +92,7 @@ class Checkout:
         before = self._scene.snapshot()
         finished = subprocess.run(
             [
-                _program(),
+                playbook_program(),
                 "-i",
                 str(inventory),
                 PROJECT / "playbooks" / "check_migrations.yml",
@@ -101,7 +101,7 @@ class Checkout:
                 *typed,
             ],
             cwd=self.folder,
-            env={**_environment(), "PWD": str(self.folder)},
+            env={**clean_environment(), "PWD": str(self.folder)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
