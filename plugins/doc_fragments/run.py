@@ -26,6 +26,8 @@ options:
       - rehearse
       - gate
       - back_up
+      - assess
+      - compare
       - close
       - candidate
       - migrate_down

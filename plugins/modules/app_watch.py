@@ -8,13 +8,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: app_watch
 short_description: Watch an application's endpoints and its log, and compare with how it was before
-version_added: 0.2.0
+version_added: 0.1.0
 author: "balcon.rollback authors (@balcon)"
 description:
   - Asks the endpoints and reads the log again and again, prints a line for each look, and compares answers, latency and
     errors with the level that was measured before.
-  - What is worse than O(thresholds) allow is a breach. A breach makes the module warn and return RV(watch.alarm); it
-    never makes it fail, and nothing is restored or switched by this module.
+  - What is worse than O(thresholds) allow is a breach. A breach makes the module warn and return C(alarm) in
+    RV(watch); it never makes it fail, and nothing is restored or switched by this module.
   - A log that is rotated, emptied in place, taken away or that comes again is said in a note, read on, and never
     counted twice. Lines of a log are counted, and neither kept nor printed.
 extends_documentation_fragment:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: db_assess
 short_description: Say what is damaged in a database, and what differs from a backup
-version_added: 0.2.0
+version_added: 0.1.0
 author: "balcon.rollback authors (@balcon)"
 description:
   - Reads every row of every table, so that damaged pages show, and compares with the fingerprint of a backup.

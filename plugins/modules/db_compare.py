@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: db_compare
 short_description: Say which rows differ between two databases of a server
-version_added: 0.2.0
+version_added: 0.1.0
 author: "balcon.rollback authors (@balcon)"
 description:
   - Compares the live database with another one on its server, a restored copy or the database of before, row by row,

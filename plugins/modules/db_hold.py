@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: db_hold
 short_description: Close the result of a rollback again, until a person decides
-version_added: 0.2.0
+version_added: 0.1.0
 author: "balcon.rollback authors (@balcon)"
 description:
   - For a rollback that was over, and that somebody took back, such as an application that applies its migrations again

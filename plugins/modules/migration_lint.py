@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: migration_lint
 short_description: Check migrations before they are merged
-version_added: 0.2.0
+version_added: 0.1.0
 author: "balcon.rollback authors (@balcon)"
 description:
   - Reads a project's migrations and judges them by the rules of the rollback procedures. There must be a C(down()) that

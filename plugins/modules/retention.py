@@ -149,7 +149,7 @@ delete:
   sample: [{"kind": "backups", "name": "shop-20261001t081500a3f9", "bytes": 52428800,
     "reason": "it is older than 30 days, and not among the newest 7"}]
 keep:
-  description: What is kept, of the same shape. RV(keep[].kind) may also be V(other).
+  description: What is kept, of the same shape. C(kind) may also be V(other).
   returned: success
   type: list
   elements: dict

@@ -36,7 +36,7 @@ options:
     type: bool
     default: false
   evidence_max_age:
-    description: Hours for which a rehearsal is good, for RV(evidence[].valid_until).
+    description: Hours for which a rehearsal is good, for C(valid_until) in RV(evidence).
     type: float
     default: 24.0
 seealso:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: table_recovery
 short_description: Put the rows of single tables back from a backup
-version_added: 0.2.0
+version_added: 0.1.0
 author: "balcon.rollback authors (@balcon)"
 description:
   - Restores the named tables from a backup of M(balcon.rollback.db_backup) into a scratch database beside the live one,

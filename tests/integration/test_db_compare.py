@@ -160,7 +160,7 @@ def test_closed_database_is_only_read_through_the_door(compare: Any, shop: Any, 
                 continue
 
     closing = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(shop.name))
-    threads = [threading.Thread(target=write) for _ in range(3)]
+    threads = [threading.Thread(target=write) for _number in range(3)]
     for thread in threads:
         thread.start()
     try:
@@ -168,7 +168,7 @@ def test_closed_database_is_only_read_through_the_door(compare: Any, shop: Any, 
         shop.execute(END_SESSIONS, [shop.name], url=shop.admin_url)
         assert "is closed" in compare(tables=["orders"])["msg"]
         assert "is closed" in compare(tables=["orders"], through_closed=True, check_mode=True)["msg"]
-        for _ in range(3):
+        for _round in range(3):
             (table,) = compare(tables=["orders"], through_closed=True)["tables"]
             inside = shop.execute("SELECT FROM pg_stat_activity WHERE datname = %s", [shop.name], url=shop.admin_url)
             assert inside == [], "somebody who slipped in is still there"

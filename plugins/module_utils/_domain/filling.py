@@ -70,7 +70,7 @@ def insert_statement(table: Fillable, number: int, *, largest: bool) -> str:
     ]
     if not chosen:
         return f"INSERT INTO {table.name} DEFAULT VALUES"  # quoted by the server
-    names, values = ", ".join(name for name, _ in chosen), ", ".join(value for _, value in chosen)
+    names, values = ", ".join(name for name, _value in chosen), ", ".join(value for _name, value in chosen)
     return f"INSERT INTO {table.name} ({names}) VALUES ({values})"  # noqa: S608  # quoted by the server
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,6 +29,10 @@ NEW_ROWS = 2
 NEW_ROWS_BEGIN = 1001
 
 PROVEN, FAILED, NOT_TRIED = "proven", "failed", "not tried"
+
+
+def _end_in_order(_signal: int, _frame: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 @dataclass
@@ -88,7 +91,7 @@ class RoundTrips:
             judged: the migrations to judge; the others are only applied.
         """
         # A cancelled job of a build server gets this: the scratch database is dropped on the way out.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        signal.signal(signal.SIGTERM, _end_in_order)
         order = list(self._engine.available())
         self._proof.outcomes = dict.fromkeys(judged, NOT_TRIED)
         with ExitStack() as stack:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -122,12 +122,10 @@ def inside(server: Server, database: str, through_closed: bool = False) -> Itera
                 "begins, and everybody else is kept out.",
                 database=database,
             )
-        if is_open:
-            with reading(server, database) as connection:
-                yield connection
-            return
-        with _through_the_door(server, outside, database) as connection:
-            yield connection
+        with ExitStack() as stack:
+            yield stack.enter_context(
+                reading(server, database) if is_open else _through_the_door(server, outside, database)
+            )
 
 
 @contextmanager
