@@ -1,7 +1,7 @@
 # Copyright (c) 2026, balcon.rollback contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One scene for all tests of a file (under pytest-xdist the tests of a file share a worker)."""
+"""One scene for all tests of a file: what a file leaves on the servers is no other file's business."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stage import KINDS
 from ansible_collections.balcon.rollback.tests.playbook.scene import FOLDERS, Scene
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
     """Two running servers with the shop's databases."""
     _remove_what_killed_runs_left()
