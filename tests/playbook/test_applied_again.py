@@ -147,7 +147,7 @@ def test_during_the_watch(scene: Scene) -> None:
     asked = itertools.count(1)
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
-        reverted = not scene.execute("production", "SELECT FROM migrations_meta WHERE name = %s", [MIGRATION])
+        reverted = not scene.execute("production", "SELECT 1 FROM migrations_meta WHERE name = %s", [MIGRATION])
         if reverted and next(asked) == 2:  # the first question after the plan is that of reopening
             scene.execute("production", "INSERT INTO migrations_meta VALUES (%s, now())", [MIGRATION])
         reply("fine")(handler)
