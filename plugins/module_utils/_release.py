@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._database.dialect import Window
-from ._domain.errors import Refused
+from ._domain.errors import Refused, RollbackError
 from ._probe import check_probe, make_endpoints, probe_until
 from ._releases import Way, ways
 from ._run import Run
@@ -38,7 +38,9 @@ def switch_release(params: Mapping[str, Any], journal: dict[str, Any], *, check_
     window, wish = Window(params), params["state"]
     chosen = _ways_for(wish, params)
     stopping = wish == "stopped"
-    endpoints = make_endpoints(params["gone" if stopping else "healthy"] or [], any_status=stopping)
+    # "healthy" may be true of the older release alone; "gone" describes the newer one, by which it is seen to be back.
+    by_gone = stopping or (wish == "newer" and bool(params["gone"]))
+    endpoints = make_endpoints(params["gone" if by_gone else "healthy"] or [], any_status=stopping)
     window.check_release(wish)
     if check_mode:
         return _result(wish, [], None)
@@ -53,15 +55,23 @@ def switch_release(params: Mapping[str, Any], journal: dict[str, Any], *, check_
     return _result(wish, steps, outcome)
 
 
-def check_switch(params: Mapping[str, Any]) -> dict[str, Any]:
-    """See, without changing anything, that every switch of a rollback will be possible.
+def check_switch(params: Mapping[str, Any], journal: dict[str, Any]) -> dict[str, Any]:
+    """See, without changing anything, that every switch of a rollback will be possible, and remember what runs now.
+
+    Args:
+        params: the parameters of M(balcon.rollback.app_release).
+        journal: gets what the journal is to know.
 
     Raises:
         Refused: one will not be.
     """
     facts: dict[str, Any] = {}
+    memory: dict[str, Any] = {}
     for way in ways(params, {}):
         facts.update(way.check())
+        memory.update(way.memory)
+    if memory:
+        journal[MEMORY] = memory
     for wish in ("stopped", "older", "newer"):
         _ways_for(wish, params)
     return {**_result("checked", [], None), "changed": False, "facts": facts}
@@ -83,11 +93,27 @@ def _ways_for(wish: str, params: Mapping[str, Any]) -> list[Way]:
 
 
 def remembered(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what earlier switches of this run left in its journal; nothing outside a run."""
+    """Return what earlier switches of this run, and of a run that it took back, left in the journals.
+
+    In check mode a run has no journal; and the records of a run that was taken back may be lost, or on another host.
+    """
     found: dict[str, Any] = {}
-    if params["run_id"]:
-        for event in Run(params["state_dir"], params["run_id"]).events():
+    run = Run(params["state_dir"], params["run_id"]) if params["run_id"] else None
+    for event in run.events() if run and run.journal.exists() else []:
+        undone = event["data"].get("undone_run")
+        if undone and undone != params["run_id"]:
+            found.update(_left_by(params["state_dir"], undone))
+        found.update(event["data"].get(MEMORY) or {})
+    return found
+
+
+def _left_by(state_dir: str, run_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    try:
+        for event in Run(state_dir, run_id).events():
             found.update(event["data"].get(MEMORY) or {})
+    except (RollbackError, OSError):
+        return {}
     return found
 
 

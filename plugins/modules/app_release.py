@@ -144,6 +144,7 @@ options:
     description:
       - For O(state=stopped), endpoints that must be gone afterwards, the connection refused, or the answer another one
         than described. Where no status is given, any answer counts as still being there.
+      - For O(state=newer), where it is given, it is what must answer again, with status 200 where none is given.
       - Describe the newer release by what it says without a database, its version for example.
     type: list
     elements: dict
@@ -417,7 +418,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     with module_step(module, ACTIONS[params["state"]]) as journal:
         if params["state"] == "checked":
             journal["changed"] = False
-            return check_switch(params)
+            return check_switch(params, journal)
         return switch_release(params, journal, check_mode=module.check_mode)
 
 

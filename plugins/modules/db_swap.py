@@ -124,11 +124,12 @@ message:
   sample: shop is open again, unaltered.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
-from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server, Unreachable
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.replace import (
     check_is_rehearsal,
     preview_replacement,
@@ -146,6 +147,8 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     preview_swap,
     swap_in,
 )
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed
+from ansible_collections.balcon.rollback.plugins.module_utils._driver import DATABASE_ERROR
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, do_and_record_if_possible, module_step
 
@@ -180,16 +183,30 @@ def _swap(module: AnsibleModule, copy: Copy = CANDIDATE, action: str = "swap the
 def _restore(module: AnsibleModule) -> dict[str, Any]:
     server = Server(module.params["database_url"], module.params["admin_url"])
     run_id, accept_loss = module.params["undo_run"] or module.params["run_id"], module.params["accept_loss"]
-    result = preview_restore(server, run_id, accept_loss=accept_loss)
-    if not module.check_mode:
-        result = do_and_record_if_possible(
-            module, "restore the original", lambda journal_data: _restore_now(module, server, run_id, journal_data)
-        )
-    return result._asdict()
+    if module.check_mode:
+        return preview_restore(server, run_id, accept_loss=accept_loss)._asdict()
+    with suppress(*LOST):  # what follows fails alike, and is recorded
+        preview_restore(server, run_id, accept_loss=accept_loss)
+    return do_and_record_if_possible(
+        module, "restore the original", lambda journal_data: _restore_now(module, server, run_id, journal_data)
+    )._asdict()
 
 
 def _restore_now(module: AnsibleModule, server: Server, run_id: str, journal_data: dict[str, Any]) -> Restored:
-    result = restore_original(server, run_id, accept_loss=module.params["accept_loss"])
+    try:
+        result = restore_original(server, run_id, accept_loss=module.params["accept_loss"])
+    except Failed:
+        journal_data["not_undone"] = True
+        raise
+    except LOST as error:
+        journal_data["not_undone"] = True
+        raise Failed(
+            f"{server.database} could not be put back: {str(error).strip()}",
+            untouched="Nothing was dropped. The database may be closed; before a swap the keeper of the run, where it "
+            "lives, opens it when the lease has run out.",
+            remedy="As soon as the server answers, type: ansible-playbook restore.yml -e env=<environment> -e run="
+            f"{run_id}",
+        ) from error
     journal_data.update(result._asdict())
     if result.changed:
         journal_data.update(restored=True, restore_seconds=result.seconds)
@@ -210,6 +227,9 @@ def _replace(module: AnsibleModule) -> dict[str, Any]:
         journal_data.update(result._asdict())
     return {**result._asdict(), "opened": True}
 
+
+LOST = (Unreachable, DATABASE_ERROR)
+"""What is raised when the server went away."""
 
 WORK = {"candidate": _swap, "original": _restore, "restored": _replace}
 

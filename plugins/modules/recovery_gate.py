@@ -40,6 +40,10 @@ options:
     description: The tables that M(balcon.rollback.db_compare) returned; leave it out where they could not be compared.
     type: list
     elements: dict
+  large_objects:
+    description: What M(balcon.rollback.db_compare) returned of large objects.
+    type: str
+    default: ""
   problem:
     description: Why they could not be compared.
     type: str
@@ -74,10 +78,12 @@ RETURN = r"""
 lost_since:
   description:
     - What would not be there any more. C(tables), each with C(name), C(rows) and C(changed); C(rows) and C(changed) in
-      all; C(unknown), tables that could not be compared; C(problem), C(source), C(made_at) and C(lines).
+      all; C(columns) that would be gone; C(unknown), what could not be compared; C(problem), C(source), C(made_at) and
+      C(lines).
   returned: success
   type: dict
-  sample: {"tables": [{"name": "public.orders", "rows": 12, "changed": 3}], "rows": 12, "changed": 3, "unknown": [],
+  sample: {"tables": [{"name": "public.orders", "rows": 12, "changed": 3}], "rows": 12, "changed": 3, "columns": [],
+    "unknown": [],
     "problem": "", "source": "backup shop-20261123t081500a3f9", "made_at": "2026-11-23T08:15:00+00:00"}
 lines:
   description: The same for a person, one line for each table.
@@ -107,6 +113,7 @@ OPTIONS = {
     "source": {"type": "str", "required": True},
     "made_at": {"type": "str", "default": ""},
     "compared": {"type": "list", "elements": "dict"},
+    "large_objects": {"type": "str", "default": ""},
     "problem": {"type": "str", "default": ""},
     "accept_loss": {"type": "bool", "default": False},
     "confirm": {"type": "str", "default": ""},
@@ -120,6 +127,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     source = {name: params[name] for name in ("problem", "source", "made_at")}
     with module_step(module, "say what would be lost") as journal_data:
         lost = {**lost_since(params["compared"] or [], known=params["compared"] is not None), **source}
+        if params["large_objects"] == "different":
+            lost["unknown"].append("large objects")
         lost["lines"] = lost_lines(lost)
         journal_data.update(lost_since=lost, changed=False)
         asked = params["confirm"] or not params["job_controller"]

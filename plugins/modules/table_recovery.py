@@ -120,7 +120,9 @@ tables:
   elements: dict
   sample: [{"name": "public.users", "inserted": 3, "updated": 1, "deleted": 0}]
 kept:
-  description: Files with the rows that were overwritten, and the command of psql that loads them.
+  description:
+    - Files with the rows that were overwritten, and what psql is given to load them. Where rows of the same key are
+      there, they are loaded into a temporary table, to be merged by a person.
   returned: when rows were written
   type: list
   elements: dict

@@ -107,4 +107,11 @@ def test_checked(checkout: Checkout) -> None:
     checked = checkout.switch("checked")
     assert not checked["changed"]
     assert checked["facts"] == {"older": checkout.git("rev-parse", "v1.1.0")}
+
+
+def test_the_newer_release_is_known_although_the_older_was_never_checked_out(checkout: Checkout) -> None:
     assert "Nothing says which revision" in checkout.switch("newer")["msg"]
+    checkout.switch("checked")
+    checkout.switch("newer")
+    assert checkout.git("rev-parse", "HEAD") == checkout.newest
+    assert checkout.running == "1.2.0"

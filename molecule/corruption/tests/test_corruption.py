@@ -5,25 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from stage import COMMENT, DATABASES, ROLE
+from restored_story import RestoredStory, the_run
 
 if TYPE_CHECKING:
-    from molecule.conftest import Run, Scene
+    from molecule.conftest import Scene
 
 testinfra_hosts = ["shop-production"]
 
-REPORTED = ("Restored from backup", "public.projects: 5 rows are not in backup", "changed (its SHA-256 differs)")
 
+class TestRestored(RestoredStory):
+    """It ended as every restored backup does."""
 
-def the_run(scene: Scene) -> Run:
-    return scene.runs("production")[-1]
-
-
-def kept(scene: Scene) -> str:
-    return f"{DATABASES['production']}__before_{the_run(scene).record['run_id']}"
+    reported = ("Restored from backup", "public.projects: 5 rows are not in backup", "changed (its SHA-256 differs)")
 
 
 def test_the_scope_was_assessed(scene: Scene) -> None:
@@ -39,7 +34,7 @@ def test_each_backup_that_is_not_good_is_named_with_its_reason(scene: Scene) -> 
     damaged_since, flipped = source["rejected"]
     assert "projects_owner_id_fkey" in damaged_since["reason"]
     assert "was changed (its SHA-256 differs)" in flipped["reason"]
-    assert source["backup_id"] < flipped["backup_id"] or source["created_at"] <= flipped["created_at"]
+    assert source["created_at"] < flipped["created_at"] < damaged_since["created_at"]
 
 
 def test_the_database_is_that_of_the_only_good_backup(scene: Scene) -> None:
@@ -51,52 +46,3 @@ def test_the_database_is_that_of_the_only_good_backup(scene: Scene) -> None:
 
 def test_what_was_lost_since_is_on_record(scene: Scene) -> None:
     assert the_run(scene).record["lost_since"]["rows"] == 5
-
-
-def test_the_database_is_open_with_what_belongs_to_it(scene: Scene) -> None:
-    assert scene.query(
-        "SELECT datallowconn, datdba::regrole::text, datconnlimit, shobj_description(oid, 'pg_database')"
-        " FROM pg_database WHERE datname = current_database()"
-    ) == [(True, ROLE, 40, COMMENT)]
-
-
-def test_the_present_database_is_kept_closed(scene: Scene) -> None:
-    _oid, is_open, description = scene.database(kept(scene))
-    assert not is_open
-    assert description is not None
-    assert (description.role, description.run_id) == ("before", the_run(scene).record["run_id"])
-    assert scene.databases("production") == {DATABASES["production"], kept(scene)}
-
-
-def test_the_application_was_restarted_and_writes(scene: Scene) -> None:
-    assert the_run(scene).event("restart the application")["outcome"] == "ok"
-    health = scene.ask("/api/health/deep")
-    assert (health["ok"], health["release"]) == (True, "1.1.0")
-    assert health["migrations"] == {"pending": 0, "executed": 6}
-
-
-def test_maintenance_was_on_first_and_is_off_again(scene: Scene) -> None:
-    actions = [event["action"] for event in the_run(scene).journal]
-    assert actions.index("turn maintenance mode on") < actions.index("restore the newest good backup beside")
-    for turned in ("turn maintenance mode on", "turn maintenance mode off"):
-        assert the_run(scene).event(turned)["data"]["verified_by"] == "probe"
-    assert scene.ask("/api/health")["maintenance"] is False
-
-
-def test_no_session_and_no_lock_is_left(scene: Scene) -> None:
-    assert scene.traces() == []
-
-
-def test_the_record_says_so_in_words(scene: Scene) -> None:
-    record = the_run(scene).record
-    told = [
-        line
-        for part in ("scope", "lost_since", "partial", "restored_from")
-        for line in (record[part] or {"lines": []})["lines"]
-    ]
-    missing = [words for words in REPORTED if not any(words in line for line in told)]
-    assert not missing, told
-
-
-def test_nobody_else_can_read_the_state(state_is_private: Callable[[], str]) -> None:
-    assert state_is_private() == ""

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .operations import DOWN, UP, Operation, Way
 from .sql_operations import read_operations
 from .sql_text import read_statements
 
-Call = Mapping[str, Any]
+if TYPE_CHECKING:
+    Call = Mapping[str, Any]
 """C(method), C(arguments) as data, C(owner) (the function it is in), C(conditional), C(line), C(text_line)."""
 
 _UUIDS = ("UUIDV1", "UUIDV4")

@@ -103,6 +103,8 @@ def _outcome_of_restore(events: Sequence[Event]) -> str:
     bad = [event for event in _failures(events) if event["phase"] not in AFTERWARDS]
     if not bad:
         return "restored" if _happened(events, "finished") or _happened(events, "undone_run") else "aborted"
+    if any(event["data"].get("not_undone") for event in bad):
+        return "failed"
     undone = next((place for place, event in enumerate(events) if _undid_itself(event)), None)
     touched = _happened(events, "closed") or any(event["phase"] == "reopen" for event in bad)
     if undone is not None:

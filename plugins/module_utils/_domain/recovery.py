@@ -123,12 +123,13 @@ def _check_one_way(request: Request, command: str) -> None:
     asked = [
         name for name, given in (("run", request.run), ("backup", request.backup), ("to", request.to)) if given
     ]  # fmt: skip
-    if len(asked) > 1 or (request.tables and request.run):
+    if len(asked) > 1 or (request.tables and (request.run or request.to)):
         named = [*asked, *(["tables"] if request.tables else [])]
         raise Refused(
             f"{' and '.join(named)} were given: they are different ways, and only one can be gone.",
             untouched=_UNTOUCHED,
-            remedy=f"Name one of them. What each would do is said by: {command}",
+            remedy="Name one of them; tables go alone, or with -e backup=<its name>. What each would do is said by: "
+            f"{command}",
         )
     if request.to and request.to not in (LATEST_GOOD, BEFORE_ROLLBACK):
         raise Refused(
@@ -279,6 +280,8 @@ def _plan_of_ended_run(status: Status, request: Request, command: str) -> Plan:
 def is_at_work(status: Status) -> bool:
     """Tell whether the open run may still be going on: its lease lasts, and its records do not say that it ended."""
     open_run = status["open_run"]
+    if not open_run["lease_until"]:  # held until a person decides: nothing is at work, and no lease will ever run out
+        return False
     ended = {run["run_id"] for run in status["runs"] if run["outcome"] not in (UNFINISHED, UNKNOWN)}
     return not open_run["lease_expired"] and open_run["run_id"] not in ended
 

@@ -114,11 +114,12 @@ def _lost_by_restore(lost: Any) -> str:
         return "None"
     if not lost.get("known", True) or lost.get("unknown"):
         return "Not known in full: not every table could be compared with what took the database's place"
-    if not lost.get("rows") and not lost.get("changed"):
+    if not lost.get("rows") and not lost.get("changed") and not lost.get("columns"):
         return "None"
+    columns = f"; the columns {', '.join(lost['columns'])} are gone as well" if lost.get("columns") else ""
     return (
         f"{lost.get('rows', 0)} rows that came later are no longer there, and {lost.get('changed', 0)} went back to "
-        "older values; the database as it was is kept"
+        f"older values{columns}; the database as it was is kept"
     )
 
 

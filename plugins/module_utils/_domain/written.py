@@ -52,7 +52,8 @@ def lost_since(compared: Sequence[Mapping[str, Any]], *, known: bool = True) -> 
 
     Returns:
         C(tables), those that lose anything, with C(name), C(rows) and C(changed), the gravest first; C(rows) and
-        C(changed) in all; C(unknown), the tables whose rows could not be compared; C(known).
+        C(changed) in all; C(columns) that only the database has, by table and name; C(unknown), what could not be
+        compared; C(known).
     """
     unknown = [str(table["name"]) for table in compared if table.get("extra") is None]
     tables = [
@@ -64,6 +65,12 @@ def lost_since(compared: Sequence[Mapping[str, Any]], *, known: bool = True) -> 
         "tables": sorted(tables, key=lambda entry: (-int(str(entry["rows"])), str(entry["name"]))),
         "rows": sum(int(str(entry["rows"])) for entry in tables),
         "changed": sum(int(str(entry["changed"])) for entry in tables),
+        "columns": [
+            f"{table['name']}.{column['name']}"
+            for table in compared
+            for column in table.get("columns") or []
+            if column["other"] is None
+        ],
         "unknown": unknown,
         "known": known,
     }
@@ -92,9 +99,10 @@ def check_loss_may_be(database: str, lost: Mapping[str, Any], *, accepted: bool,
             "it is kept all the same, closed, as it is.",
             lost_since=dict(lost),
         )
-    if (lost["rows"] or lost["changed"]) and not asked:
+    if (lost["rows"] or lost["changed"] or lost.get("columns")) and not asked:
         raise Refused(
-            f"{lost['rows']} rows would be lost and {lost['changed']} would go back to older values: "
+            f"{lost['rows']} rows would be lost, {lost['changed']} would go back to older values, and "
+            f"{len(lost.get('columns', []))} columns would be gone: "
             f"{'; '.join(lost_lines(lost))}. Under a job controller nobody can be asked.",
             untouched=f"{database} was not touched.",
             remedy=f"If that is what you want, pass -e confirm={database}",
@@ -111,6 +119,7 @@ def lost_lines(lost: Mapping[str, Any]) -> list[str]:
     ]
     if not lost["known"]:
         return [f"It cannot be told: the database could not be compared with {source}"]
+    lines += [f"{name}: the column, and what it holds, is not in {source}" for name in lost.get("columns", [])]
     lines += [f"{name}: it cannot be told which rows would be lost" for name in lost["unknown"]]
     return lines or [f"Nothing: every row of now is in {source} as it is"]
 

@@ -29,7 +29,7 @@ class RailwayProvider(Provider):
         self._client: RailwayClient = client_of(options)
 
     def turn_on(self) -> None:
-        """Set the variable, and deploy; where that fails the variable gets the value for off again."""
+        """Set the variable, and deploy; where that fails the variable gets the value for off again, and is deployed."""
         try:
             self._set(True)
         except RollbackError as error:
@@ -58,8 +58,11 @@ class RailwayProvider(Provider):
 
     def _take_back(self, error: RollbackError) -> None:
         try:
-            self._client.set_variable(self._name, self._values[False])
+            self._set(False)  # with a deployment: the one that was begun may still come up
         except RollbackError:
-            error.untouched = f"The variable {self._name} may still say {self._values[True]}."
+            error.untouched = (
+                f"The variable {self._name} may still say {self._values[True]}, or a deployment may come up that saw "
+                "it: look at Railway's dashboard, and deploy again."
+            )
         else:
             error.untouched = f"The variable {self._name} says {self._values[False]} again."

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._domain.errors import Refused
 from .._domain.migration_evidence import refuted
@@ -36,7 +36,8 @@ from .reading import read_files, read_manifest_file
 from .released import Released, released_in_git, released_until, top_folder
 from .round_trip import Proof
 
-Texts = Mapping[str, MigrationText]
+if TYPE_CHECKING:
+    Texts = Mapping[str, MigrationText]
 
 
 def check_migrations(params: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]:

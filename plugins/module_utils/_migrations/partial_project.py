@@ -26,7 +26,7 @@ class PartialProject:
         original: the engine of the project.
         name: the engine's name.
         options: its C(engine_options).
-        folder: an empty private folder.
+        folder: where the copy goes, inside a private folder.
 
     Raises:
         Refused: the migrations are not inside the project's folder.
@@ -61,7 +61,8 @@ def partial_project(original: Engine, name: str, options: Mapping[str, Any]) -> 
     """Copy a project, and remove the copy at the end."""
     folder = Path(tempfile.mkdtemp(prefix="balcon-rollback-project-"))
     try:
-        yield PartialProject(original, name, options, folder)
+        # One level down: copying a tree gives the top of the copy the mode of the original.
+        yield PartialProject(original, name, options, folder / "project")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -20,7 +20,7 @@ from .._domain.migration_findings import Finding
 from .._process import check_finished, private_home, run_program
 from . import Engine
 from .partial_project import PartialProject, partial_project
-from .stepping import all_up, step_down, step_up
+from .stepping import all_up, see_session, step_down, step_up
 from .tool import Tool
 
 NEW_ROWS = 2
@@ -99,10 +99,20 @@ class RoundTrips:
                 project = partial_project(self._engine, self._params["engine"], self._params["engine_options"])
                 self._partial = stack.enter_context(project)
             self._main = stack.enter_context(scratch_database(self._server))
+            self._see_where_the_tool_goes()
             before = order[: min(order.index(name) for name in judged)] if judged else order
             if self._apply(before) and (not before or self._seed()):
                 self._prove_each(order[len(before) :], set(judged))
         return self._proof
+
+    def _see_where_the_tool_goes(self) -> None:
+        """See the tool's session in the scratch database before its first step, by a command that only reads."""
+        if self._engine.has_command("status"):
+            see_session(self._tool(self._main))
+        else:
+            self._proof.unproven.append(
+                "The project has no status command: where its tool connects to was seen only while it migrated."
+            )
 
     def _prove_each(self, names: Sequence[str], judged: set[str]) -> None:
         for name in names:

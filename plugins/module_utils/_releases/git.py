@@ -34,6 +34,7 @@ class GitWay(Way):
     def check(self) -> dict[str, Any]:
         """See that the checkout has no changes of its own, and both revisions."""
         self._refuse_changes()
+        self.memory["replaced_commit"] = self._commit("HEAD")
         given = self.params["git"]
         return {name: self._commit(given[name]) for name in ("older", "newer") if given.get(name)}
 

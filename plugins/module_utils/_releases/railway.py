@@ -43,6 +43,7 @@ class RailwayWay(Way):
                 untouched="The release was not touched.",
                 remedy="Name a deployment of the release before the migration, or set rollback_keep_release: true.",
             )
+        self.memory["stopped_deployment"] = running
         commands = {"start_command": service["startCommand"], "pre_deploy_command": service["preDeployCommand"]}
         return {"service": service["serviceName"], "running": running, "older": older, **commands}
 

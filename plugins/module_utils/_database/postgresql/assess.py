@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..._domain.fingerprint import Fingerprint
     from .connection import Server
 
-Row = Sequence[Any]
+    Row = Sequence[Any]
 
 _SEQUENCES = """
 SELECT DISTINCT format('%I.%I', sn.nspname, s.relname), format('%I.%I', tn.nspname, t.relname), t.relkind = 'p',

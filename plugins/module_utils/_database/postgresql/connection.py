@@ -59,6 +59,10 @@ class Identity(NamedTuple):
     oid: int
 
 
+class Unreachable(Refused):
+    """The server, the role or the database did not let us in."""
+
+
 class Server:
     """The server behind a database URL.
 
@@ -113,13 +117,13 @@ class Server:
             autocommit: every statement is a transaction of its own.
 
         Raises:
-            Refused: the server, the role or the database does not let us in; PostgreSQL's reason is in the message.
+            Unreachable: the server, the role or the database does not let us in; its reason is in the message.
         """
         parameters = self.parameters(database)
         try:
             connection = psycopg2.connect(**parameters)  # type: ignore[call-overload]  # the stubs know no dictionary of libpq parameters
         except psycopg2.OperationalError as error:
-            raise Refused(
+            raise Unreachable(
                 f"Cannot connect to database {self._explained(parameters['dbname'])} as "
                 f"{parameters.get('user', 'the default user')!r} on {parameters.get('host', 'the default host')}:"
                 f"{parameters.get('port', '5432')}: {str(error).strip()}",

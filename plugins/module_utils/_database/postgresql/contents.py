@@ -156,7 +156,8 @@ def _hash_of_record(columns: Mapping[str, bool]) -> str:
     as_text = [name for name, safe in columns.items() if not safe]
     if as_text:
         values.append(_text_of(as_text))
-    return f"hash_record_extended(ROW({', '.join(values)}), 0)"
+    # hash_record_extended adds up the columns' hashes: a sum of it over rows does not tell which row holds which value.
+    return f"""hashtextextended(hash_record_extended(ROW({", ".join(values)}), 0)::text COLLATE "C", 0)"""
 
 
 def _hash_of_text(columns: list[str]) -> str:

@@ -261,6 +261,7 @@ def restore_dump(  # noqa: PLR0913  # what pg_restore needs to know, a keyword e
 def analyse(server: Server, name: str) -> None:
     """Gather the planner's statistics, which no dump before PostgreSQL 18 carries."""
     with server.connect(name, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")  # the database may have a setting of its own
         cursor.execute("ANALYZE")
 
 

@@ -125,11 +125,14 @@ def restored(
     good = planned(server, backup, wanted, asked)
     if not good.plan.present:
         good = good._replace(left_out=restore_backup(server, good.plan, wanted))
-    broken = unsound(good.plan.name)
-    if broken:
+    try:
+        broken = unsound(good.plan.name)
+        if broken:
+            raise _unfit(f"It restores, and what it holds is not sound: {' '.join(broken[:5])}")
+        analyse(server, good.plan.name)
+    except BaseException:
         drop_database(server, good.plan.name)
-        raise _unfit(f"It restores, and what it holds is not sound: {' '.join(broken[:5])}")
-    analyse(server, good.plan.name)
+        raise
     return good
 
 

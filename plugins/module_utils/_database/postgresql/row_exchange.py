@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,7 @@ class RowExchange:
         if not wanted:
             return None
         columns = ", ".join(self._live.stored)
-        path = folder / f"{hashlib.sha256(self.table.encode()).hexdigest()[:12]}.copy"
+        path = folder / f"{hashlib.sha256(self.table.encode()).hexdigest()[:12]}-{secrets.token_hex(4)}.copy"
         query = (
             f"SELECT {', '.join(f'row_.{name}' for name in self._live.stored)} FROM ONLY {self.table} AS row_ "
             f"JOIN {self._there} AS there ON there.balcon_place = row_.ctid WHERE NOT EXISTS "
@@ -125,11 +126,12 @@ class RowExchange:
         )
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 writing.copy_expert(f"COPY ({query}) TO STDOUT", file)
                 file.flush()
                 os.fsync(file.fileno())
+            _sync(folder)
         except OSError as error:
             raise Refused(
                 f"The rows of {plain(self.table)} to be overwritten cannot be kept in {path}: {error.strerror}.",
@@ -144,6 +146,9 @@ class RowExchange:
                 remedy="Look for room on that disk, then start again.",
             )
         put_back = f"\\copy {self.table} ({columns}) FROM '{path}'"
+        if self.difference.changed:  # rows of the same key are there: beside them, for a person to merge
+            beside = f"CREATE TEMPORARY TABLE kept AS SELECT {columns} FROM {self.table} WHERE false;"
+            put_back = f"{beside}\n\\copy kept FROM '{path}'"
         return {"table": self.table, "path": str(path), "rows": rows, "sha256": digest, "put_back": put_back}
 
     def delete_extra(self, writing: Cursor) -> None:
@@ -254,6 +259,14 @@ def _pipe(source: Cursor, out: str, target: Cursor, into: str) -> None:
             target.copy_expert(into, file, _CHUNK)
 
     in_parallel([send, receive])
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read_again(path: Path) -> tuple[int, str]:

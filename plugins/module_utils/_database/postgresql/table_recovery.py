@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._domain.catalogue import split_identity
 from ..._domain.comparison import ComparedTable, comparison_lines, only_in_one
-from ..._domain.errors import Refused
+from ..._domain.errors import Refused, RollbackError
 from ..._domain.manifest import check_database, check_server
 from ..._domain.recovered_tables import WRITING, check_columns, map_columns
 from ..._domain.run_states import check_no_run
@@ -142,24 +142,25 @@ def recover(server: Server, plan: RecoveryPlan, wanted: Wanted) -> dict[str, Any
         Failed: what was restored, or written, is not what it should be; nothing was written.
     """
     dropped = DroppedTables(server, plan.dump, plan.manifest, list(plan.created), plan.live)
-    with _scratch(server, plan, wanted) as scratch:
-        if wanted.mode not in WRITING:
+    left: list[str] = []
+    with _scratch(server, plan, wanted, left) as scratch:
+        if wanted.mode in WRITING:
+            written = write_tables(
+                server,
+                scratch,
+                plan.present,
+                dropped,
+                plan.created,
+                replace=wanted.mode == "replace",
+                keep_dir=wanted.keep_dir,
+            )
+            result = {"changed": written.changed or bool(plan.created), **_result(written, plan)}
+        else:
             entries = [*_compare(server, plan, scratch), *_created(plan)]
-            return {
-                "changed": False,
-                "tables": entries,
-                "lines": comparison_lines(entries, server.database, plan.other),
-            }
-        written = write_tables(
-            server,
-            scratch,
-            plan.present,
-            dropped,
-            plan.created,
-            replace=wanted.mode == "replace",
-            keep_dir=wanted.keep_dir,
-        )
-    return {"changed": written.changed or bool(plan.created), **_result(written, plan)}
+            lines = comparison_lines(entries, server.database, plan.other)
+            result = {"changed": False, "tables": entries, "lines": lines}
+    result["lines"] += left
+    return result
 
 
 def foresee(server: Server, plan: RecoveryPlan, wanted: Wanted) -> dict[str, Any]:
@@ -179,8 +180,8 @@ def foresee(server: Server, plan: RecoveryPlan, wanted: Wanted) -> dict[str, Any
 
 
 @contextmanager
-def _scratch(server: Server, plan: RecoveryPlan, wanted: Wanted) -> Iterator[str | None]:
-    """Give the scratch database, where tables that are there need one; drop it afterwards."""
+def _scratch(server: Server, plan: RecoveryPlan, wanted: Wanted, left: list[str]) -> Iterator[str | None]:
+    """Give the scratch database, where tables that are there need one; drop it afterwards, or say that it is left."""
     if not plan.present:
         yield None
         return
@@ -189,7 +190,10 @@ def _scratch(server: Server, plan: RecoveryPlan, wanted: Wanted) -> Iterator[str
         yield scratch.name
     finally:
         if not wanted.keep_scratch:
-            drop_scratch(server, wanted.run_id)
+            try:
+                drop_scratch(server, wanted.run_id)
+            except RollbackError as error:  # what was written is committed, and must be told
+                left.append(f"{error.message} {error.remedy}")
 
 
 def _choose(server: Server, manifest: Manifest, shapes: dict[str, Shape], tables: Sequence[str]) -> list[str]:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..._domain.assessment import OwnedSequence, judge_sequence
-from ..._domain.errors import Refused
+from ..._domain.errors import Failed, Refused
 from ..._domain.recovered_tables import ColumnMap, check_columns, map_columns, parents_first
 from ..._domain.table_names import plain
 from ..._driver import one_row, psycopg2
@@ -43,7 +43,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY(%s::regclass[]::
 """
 
 _TOUCHED = """
-SELECT format('%I.%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
+SELECT format('%I.%I', schemaname, relname), n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables
 WHERE n_tup_ins + n_tup_upd + n_tup_del > 0 AND schemaname !~ '^pg_' ORDER BY 1
 """
 
@@ -132,6 +132,8 @@ def _writing(server: Server) -> Iterator[Connection]:
     """Open the one transaction; an error of the server rolls it back and says so."""
     try:
         with server.connect() as connection:
+            # Whatever the database's default: an older snapshot would not show what was written while we waited.
+            connection.set_session(isolation_level="READ COMMITTED", readonly=False)
             with connection.cursor() as cursor:
                 pin(cursor)
                 cursor.execute("SET CONSTRAINTS ALL DEFERRED")
@@ -144,6 +146,7 @@ def _writing(server: Server) -> Iterator[Connection]:
                     remedy="ALTER DATABASE … RESET track_counts, as a superuser, then start again.",
                 )
             yield connection
+            _commit(connection)
     except psycopg2.errors.LockNotAvailable as error:
         raise Refused(
             f"A table is in use by somebody who keeps it locked: {str(error).strip()}",
@@ -163,6 +166,20 @@ def _writing(server: Server) -> Iterator[Connection]:
             f"The rows could not be written: {str(error).strip()}",
             untouched=_ROLLED_BACK,
             remedy="Remove the cause, then start again; or restore the whole backup beside with db_restore.",
+        ) from None
+
+
+def _commit(connection: Connection) -> None:
+    try:
+        connection.commit()
+    except psycopg2.Error as error:
+        if not connection.closed:
+            raise
+        raise Failed(
+            f"The connection was lost while the rows were being committed: {str(error).strip()}",
+            untouched="Either all of it was written or nothing: the server did not say which.",
+            remedy="Look with mode=compare before anything is started again. Rows that were overwritten are in "
+            "keep_dir, by default the folder kept of the run.",
         ) from None
 
 
@@ -249,7 +266,9 @@ def _prove(cursor: Cursor, exchanges: Sequence[RowExchange], tables: Sequence[st
     for exchange in exchanges:
         exchange.check_written(cursor, replace=replace)
     cursor.execute(_TOUCHED)
-    others = {table: rows for table, rows in cursor.fetchall() if table not in tables}
+    touched = {table: (inserted, updated, deleted) for table, inserted, updated, deleted in cursor.fetchall()}
+    _prove_touched(exchanges, touched, replace)
+    others = {table: sum(numbers) for table, numbers in touched.items() if table not in tables}
     if others:
         told = ", ".join(f"{rows} of {plain(table)}" for table, rows in others.items())
         raise Refused(
@@ -260,6 +279,25 @@ def _prove(cursor: Cursor, exchanges: Sequence[RowExchange], tables: Sequence[st
             "mode=insert_missing, which deletes nothing.",
             others=others,
         )
+
+
+def _prove_touched(
+    exchanges: Sequence[RowExchange], touched: Mapping[str, tuple[int, int, int]], replace: bool
+) -> None:
+    """Prove by the transaction's own counters that no row of the tables was touched but those that were to be."""
+    for exchange in exchanges:
+        missing, extra, changed = exchange.difference
+        wanted = (missing, changed * replace, extra * replace)
+        done = touched.get(exchange.table, (0, 0, 0))
+        if done != wanted:
+            raise Refused(
+                f"Putting the rows back would insert {done[0]}, change {done[1]} and delete {done[2]} rows of "
+                f"{plain(exchange.table)} instead of {wanted[0]}, {wanted[1]} and {wanted[2]} (ON DELETE or ON UPDATE "
+                "of a foreign key): what those rows hold now would not be kept.",
+                untouched=_ROLLED_BACK,
+                remedy="Use mode=insert_missing, which deletes nothing, or restore the backup beside with db_restore.",
+                table=exchange.table,
+            )
 
 
 def _set_sequences_on(cursor: Cursor, tables: Sequence[str]) -> list[str]:

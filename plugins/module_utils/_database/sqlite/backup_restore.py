@@ -14,7 +14,7 @@ from ..._domain.fingerprint import compare_restored
 from ..postgresql.backup import read_backup
 from .backup import FILE_NAME, check_dialect
 from .copy import check_integrity, copy_database, remove_file
-from .database_file import DatabaseFile, connect
+from .database_file import COMPANIONS, DatabaseFile, connect
 from .fingerprint import take_fingerprint
 from .run_state import read_description, sync_folder, write_description
 
@@ -49,6 +49,14 @@ def plan_restore(file: DatabaseFile, path: Path, run_id: str, name: str | None, 
             f"There is a file {target} already, and it does not say that it was restored from this backup.",
             untouched="It was not touched.",
             remedy="Choose another name; or rename or remove it yourself if nobody needs it.",
+        )
+    left = [f"{target.name}{end}" for end in COMPANIONS if Path(f"{target}{end}").exists()]
+    if left and not present:
+        raise Refused(
+            f"Beside {target.name}, which is not there, lies {' and '.join(left)}, of a file of that name that is "
+            "gone: SQLite would apply it to what is restored.",
+            untouched="Nothing was restored.",
+            remedy="Move it away (it may hold the last writes of the lost file), or choose another name.",
         )
     return RestorePlan(path, manifest, target, present)
 

@@ -15,7 +15,7 @@ from ..._domain.description import Description
 from ..._domain.errors import Failed, Refused, RollbackError
 from ..._domain.run_states import check_step
 from .candidate import drop_trial, remove_partial
-from .database_file import DatabaseFile
+from .database_file import COMPANIONS, DatabaseFile
 from .header import contents_digest, is_marked, mark_read_only, unmark
 from .run_state import (
     description_path,
@@ -120,6 +120,11 @@ def ways_on(file: DatabaseFile, run_id: str) -> dict[str, str]:
     keep = f"rm -f {quote(str(description_path(file.path)))}"
     steps = (
         f"mv {quote(str(file.path))} {quote(str(failed))}",
+        # SQLite finds these by their names: left behind, they would be applied to the original.
+        *(
+            f"{{ [ ! -e {quote(f'{file.path}{end}')} ] || mv {quote(f'{file.path}{end}')} {quote(f'{failed}{end}')}; }}"
+            for end in COMPANIONS
+        ),
         f"mv {quote(str(before))} {quote(str(file.path))}",
         f"chmod {mode} {quote(str(file.path))}",
         f"printf '{version}' | dd of={quote(str(file.path))} bs=1 seek=18 conv=notrunc status=none",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..._backups import backups_folder, run_id_or_new
 from ..._domain.database_comparison import as_result, without_catalogue
 from ..._domain.errors import Failed, Refused
+from ..._domain.plan import check_not_applied_again
 from ..._migrations import make_engine
 from ..._migrations.reading import read_migrations, refuse_problems
 from ..._migrations.sqlite_work import migrate_down, migrate_up
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from ansible.module_utils.basic import AnsibleModule
 
-Result = Mapping[str, Any]
+    Result = Mapping[str, Any]
 
 _NOTED = ("name", "server_version", "size_bytes", "owner", "disk", "blockers")
 
@@ -288,6 +289,8 @@ def _migrations(module: AnsibleModule, file: DatabaseFile) -> Result:
         wishes = ("steps", "target", "expect_applied", "expect_reverted")
         result = read_migrations(engine, applied, **{name: params[name] for name in wishes})
         journal.update({name: result[name] for name in ("applied", "plan", "plan_id", "problems", "unproven")})
+        if params["after_start"]:
+            check_not_applied_again(params["database"] or file.database, applied, params["expect_reverted"])
         if params["refuse"]:
             refuse_problems(result["problems"])
     return {"changed": False, **result}
