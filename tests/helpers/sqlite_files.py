@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,30 @@ try:
 except sqlite3.OperationalError as error:
     print(error, flush=True)
 """
+
+_KILLED = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+for statement in sys.argv[2:]:
+    connection.execute(statement)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+HALF_WRITTEN = (
+    "PRAGMA cache_size = 1",
+    "BEGIN",
+    "UPDATE users SET email = 'half ' || id",
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)"
+    " INSERT INTO users (email) SELECT hex(randomblob(1000)) FROM n",
+)
+"""A transaction that is larger than its cache: pages of it are in the file before it is committed."""
+
+
+def killed_after(path: Path, *statements: str) -> None:
+    """Let another process do something to a file, and kill it before it can close the file."""
+    arguments = [sys.executable, "-c", _KILLED, str(path), *statements]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def digest(path: Path) -> str:

@@ -116,6 +116,12 @@ class SqliteProject:
         with self.session(path) as connection:
             return connection.execute(query).fetchall()
 
+    def dump(self, path: Path | None = None) -> list[str]:
+        """Everything that is in it, as SQL."""
+        with self.session(path) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            return list(connection.iterdump())
+
     def applied(self, path: Path | None = None) -> list[str]:
         """What the state table lists."""
         return [name for (name,) in self.rows("SELECT name FROM migrations_meta ORDER BY 1", path)]

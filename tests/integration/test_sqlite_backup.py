@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_files import RUN, digest, public_file, taken
+from sqlite_files import RUN, digest, killed_after, public_file, taken
 from sqlite_project import SqliteProject
 
 from ansible_collections.balcon.rollback.plugins.module_utils._database.sqlite.candidate import make_candidate
@@ -91,6 +91,26 @@ def test_made_while_others_write_and_restored(backups: Backups) -> None:
     assert again.stat().st_mode == backups.project.path.stat().st_mode
     assert not backups.call("db_restore", **arguments)["changed"]
     assert "already" in backups.call("db_restore", backup=path.name, name="app.sqlite")["msg"]
+
+
+@pytest.mark.parametrize("backups", ["wal"], indirect=True)
+def test_never_beside_the_log_of_a_file_that_is_gone(backups: Backups) -> None:
+    project = backups.project
+    path, before = backups.make(), project.dump()
+    killed_after(project.path, "DELETE FROM orders")
+    project.path.unlink()
+    log = Path(f"{project.path}-wal")
+    held = digest(log)
+    arguments = {"backup": path.name, "name": "app.sqlite"}
+    for check_mode in (True, False):
+        refused = backups.call("db_restore", check_mode=check_mode, **arguments)
+        assert refused["error"]["kind"] == "refused", refused
+        assert "app.sqlite-wal" in refused["msg"]
+    assert (project.path.exists(), digest(log)) == (False, held)
+    for left in project.folder.glob("app.sqlite-*"):
+        left.rename(left.with_name(f"lost-{left.name}"))
+    assert backups.call("db_restore", **arguments)["verified"]
+    assert project.dump() == before
 
 
 def flip(path: Path) -> None:

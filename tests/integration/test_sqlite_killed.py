@@ -44,7 +44,8 @@ def hook(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(hook)
-work(file, "20261123t081500a3f9")
+more = [file.derived("candidate", "20261123t081500a3f9")] if sys.argv[1].endswith("make_trial") else []
+work(file, "20261123t081500a3f9", *more)
 """
 
 
@@ -166,6 +167,27 @@ def test_copying(tmp_path: Path) -> None:
         if ended:
             break
     assert step > 3
+
+
+def test_copying_for_tests_that_write(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "delete")
+    project = folder.project
+    before = digest(project.path)
+    file = verified(project)
+    folder.keep()
+    undescribed = 0
+    for step in count(1):
+        folder.reset()
+        ended = killed_at(step, "candidate.make_trial", project.folder)
+        trial = file.derived("trial", RUN)
+        undescribed += trial.exists() and read_description(trial) is None
+        restore_original(file, RUN)
+        assert digest(project.path) == before, step
+        failed = file.derived("failed", RUN).name
+        assert project.beside() == ["app.sqlite", failed, f"{failed}.rollback.json"], step
+        if ended:
+            break
+    assert undescribed
 
 
 def test_the_next_run_clears_up_after_a_dead_one(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlite_files import HALF_WRITTEN, killed_after
 from sqlite_project import NAMES, SqliteProject, SqliteRun
 
 
@@ -128,6 +130,49 @@ def test_the_commands_that_are_printed_work(project: SqliteProject, run: SqliteR
     with project.session() as connection:
         connection.execute("INSERT INTO users (email) VALUES ('after')")
     assert SqliteRun(run.state_dir, project, run.run_module).back_up()["changed"]
+
+
+@pytest.mark.parametrize(
+    ("project", "ending", "written", "newer"),
+    [
+        ("wal", "-wal", ["INSERT INTO users (email) VALUES ('newer')"], ["new", "newer"]),
+        ("delete", "-journal", HALF_WRITTEN, ["new"]),
+    ],
+    indirect=["project"],
+)
+def test_the_way_back_takes_along_what_a_killed_application_left(
+    project: SqliteProject, run: SqliteRun, ending: str, written: Sequence[str], newer: list[str]
+) -> None:
+    before = project.dump()
+    run.verified()
+    assert not run.swap()["failed"]
+    with project.session() as connection:
+        connection.execute("INSERT INTO users (email) VALUES ('new')")
+    command = run.restore()["error"]["commands"]["go_back"]
+    killed_after(project.path, *written)
+    assert Path(f"{project.path}{ending}").stat().st_size > 0
+    subprocess.run(["sh", "-c", command], check=True)
+    assert project.dump() == before
+    failed = run.path("failed")
+    assert project.rows("PRAGMA integrity_check", failed) == [("ok",)]
+    assert project.applied(failed) == list(NAMES[:2])
+    rows = project.rows("SELECT email FROM users ORDER BY id", failed)
+    assert [email for (email,) in rows] == ["anna", "ben", "cem", *newer]
+    with project.session() as connection:
+        connection.execute("INSERT INTO users (email) VALUES ('after')")
+
+
+def test_a_migration_that_is_applied_again_is_found(project: SqliteProject, run: SqliteRun) -> None:
+    run.verified()
+    assert not run.swap()["failed"]
+    asked = {"engine_options": project.options(), "expect_reverted": ["3-orders.js"], "after_start": True}
+    assert not run.done("migration_info", "reopen", **asked)["problems"]
+    with project.session() as connection:
+        connection.execute("INSERT INTO migrations_meta VALUES ('3-orders.js', datetime('now'))")
+    result = run.call("migration_info", "reopen", **asked)
+    assert result["error"]["kind"] == "failed", result
+    assert result["error"]["reapplied"] == ["3-orders.js"]
+    assert "the state table of app.sqlite" in result["msg"]
 
 
 def test_only_development(tmp_path: Path, project: SqliteProject, run_module: Any) -> None:
