@@ -104,9 +104,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def server(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A running PostgreSQL server for the whole session, one for each version."""
     _remove_what_killed_runs_left()
+    with _running(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def other_server(server: Cluster) -> Iterator[Cluster]:
+    """Another server of the same version, which must not be reached."""
+    with _running(server.version) as other:
+        yield other
+
+
+@contextlib.contextmanager
+def _running(version: int) -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
     folder.chmod(0o755)  # as root, the server is run by another account
-    cluster = Cluster(folder / "server", request.param, f"tests-{request.param}")
+    cluster = Cluster(folder / "server", version, f"tests-{version}")
     try:
         cluster.create()
         cluster.start(settings=SETTINGS)

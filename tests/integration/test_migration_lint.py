@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from npm_project import BACKEND, TOOL, NpmProject, node_folder
+from psycopg2 import sql
 
 if TYPE_CHECKING:
     from conftest import Database  # type: ignore[import-not-found]  # pytest's own
@@ -345,6 +346,67 @@ def test_a_tool_that_goes_elsewhere(scene: Scene) -> None:
     result = scene.lint(since=None, environment={"MISCHIEF": "stray", "STRAY_URL": other})
     failed = next(each for each in result["findings"] if each["rule"] == "up-fails")
     assert "'postgres' instead of" in failed["message"]
+
+
+@pytest.fixture(params=["another database", "another server"])
+def elsewhere(scene: Scene, request: pytest.FixtureRequest) -> str:
+    """The URL of a database with which the check has nothing to do."""
+    if request.param == "another server":
+        other: str = request.getfixturevalue("other_server").superuser_url()
+        return other
+    name = f"{scene.database.name}_other"
+    scene.database.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)), url=scene.database.admin_url)
+    return scene.database.url_of(name)
+
+
+@pytest.mark.parametrize("scripts", [{"up_one": "migrate:one"}, {}], ids=["one by one", "all at once"])
+def test_a_tool_that_goes_elsewhere_is_ended_before_it_migrates(
+    scene: Scene, run_module: ModuleRunner, elsewhere: str, scripts: dict[str, str]
+) -> None:
+    before = scene.database.relatives()
+    environment = {"MISCHIEF": "stray", "MISCHIEF_STATUS": "stray", "STRAY_URL": elsewhere}
+    options = scene.project.options(scripts=scripts)
+    result = run_module(
+        "migration_lint", **scene.arguments(engine_options=options, since=None, environment=environment)
+    )
+    assert result["error"]["kind"] == "failed", result
+    assert "instead of" in result["msg"] or "no session of it was seen" in result["msg"]
+    assert scene.database.execute("SELECT to_regclass('users')", url=elsewhere) == [(None,)]
+    assert scene.database.relatives() == before
+
+
+def test_a_status_command_that_fails_shows_where_the_tool_goes_all_the_same(scene: Scene) -> None:
+    scene.project.add("4-city", "ALTER TABLE users ADD COLUMN city text", "ALTER TABLE users DROP COLUMN city")
+    result = scene.lint(environment={"MISCHIEF_STATUS": "fail"})
+    assert [each["round_trip"] for each in result["migrations"]] == ["proven"]
+    assert result["unproven"] == []
+
+
+def test_without_a_status_command_it_is_said_what_that_leaves_open(scene: Scene) -> None:
+    scene.project.add("4-city", "ALTER TABLE users ADD COLUMN city text", "ALTER TABLE users DROP COLUMN city")
+    scripts = {"up_one": "migrate:one", "status": "no-such-script"}
+    result = scene.lint(engine_options=scene.project.options(scripts=scripts))
+    assert [each["round_trip"] for each in result["migrations"]] == ["proven"]
+    (sentence,) = result["unproven"]
+    assert "no status command" in sentence
+
+
+def test_the_copy_of_a_project_cannot_be_read_by_others(scene: Scene) -> None:
+    scene.project.add("4-city", "ALTER TABLE users ADD COLUMN city text", "ALTER TABLE users DROP COLUMN city")
+    scene.project.folder.chmod(0o755)
+    # Whoever may not go through a folder reads nothing below it; the folder of all temporary files is everybody's.
+    closed = "const fs = require('fs'); const path = require('path');\n" + (
+        "const copy = process.cwd(); const shared = path.resolve(require('os').tmpdir());\n"
+        "let folder = copy, open = true;\n"
+        "for (; folder !== shared && folder !== '/'; folder = path.dirname(folder))"
+        " if (!(fs.statSync(folder).mode & 0o77)) open = false;\n"
+        "console.log(copy); process.exit(open || copy === process.argv[2] ? 1 : 0);"
+    )
+    script = scene.project.folder / "closed.cjs"
+    script.write_text(closed)
+    node = str(Path(node_folder()) / "node")
+    verify = [node, "closed.cjs", str(scene.project.folder)]
+    assert scene.rules(engine_options=scene.project.options(scripts={}), verify=verify) == {}
 
 
 def test_secrets_that_the_tool_prints_are_taken_out(scene: Scene) -> None:

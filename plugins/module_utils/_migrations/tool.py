@@ -70,7 +70,8 @@ class Tool:
 
         Raises:
             Failed: it could not be started, took too long, failed, or had a session in another database than the
-                intended one, or none in the intended one.
+                intended one, or none in the intended one. C(session_seen) in the error of one that failed tells
+                whether it had one in the intended database.
         """
         arguments = self.engine.command(verb)
         what = f"The migration tool ({' '.join(arguments)})"
@@ -86,7 +87,11 @@ class Tool:
             self.command_seconds = round(self.command_seconds + finished.seconds, 3)
             watching.wait_until_gone()
             seen = watching.saw_session()
-        check_finished(finished, what, self._step_timeout, _REMEDY)
+        try:
+            check_finished(finished, what, self._step_timeout, _REMEDY)
+        except Failed as error:
+            error.details["session_seen"] = seen
+            raise
         if not seen:
             raise self._not_seen(what, finished)
         return finished
