@@ -5,15 +5,23 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler
+from itertools import count
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from web_server import reply, web_server
 
 from ansible_collections.balcon.rollback.tests.playbook.development import DATABASE, Development
+
+if TYPE_CHECKING:
+    from ansible_collections.balcon.rollback.tests.playbook.scene import Outcome
 
 NEWEST = "20240107000000-add-project-priority.ts"
 
@@ -29,6 +37,11 @@ export async function down({ context: queryInterface }: MigrationParams): Promis
   await queryInterface.removeColumn('%(table)s', 'colour');
 }
 """
+
+
+def events(outcome: Outcome) -> list[dict[str, Any]]:
+    """The journal of a run."""
+    return [json.loads(line) for line in (outcome.folders[-1] / "journal.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture
@@ -112,6 +125,50 @@ def test_open_in_another_program(developer: Development) -> None:
     assert outcome.exit_code != 0
     assert f"process {holder.pid}" in outcome.said, outcome.output
     assert developer.beside() == []
+
+
+def test_a_migration_that_is_applied_again_when_maintenance_mode_ends(developer: Development) -> None:
+    names = developer.applied()
+    again = developer.folder / "again.sh"
+    words = {**developer.environment(), "DATABASE_URL": f"sqlite:./{DATABASE}", "HOME": str(developer.folder)}
+    exported = "".join(f"export {name}={quote(value)}\n" for name, value in words.items())
+    again.write_text(f"{exported}cd {quote(str(developer.project))} && npm run --silent migrate\n")
+    maintenance = {"provider": "command", "command": {"on": ["true"], "off": ["sh", str(again)]}}
+    outcome = developer.play("env=development", f"confirm={DATABASE}", rollback_maintenance=maintenance)
+    assert outcome.exit_code != 0, outcome.output
+    (record,) = outcome.records
+    assert record["outcome"] == "failed"
+    assert f"applied {NEWEST} again when it was started" in record["error"]["message"]
+    assert f"Nothing was restored: {DATABASE} is open, with {NEWEST} applied" in outcome.said
+    assert not [event for event in events(outcome) if event["action"] == "close the database again"]
+    assert developer.applied() == names
+    before = developer.path.with_name(f"{DATABASE}__before_{record['run_id']}")
+    assert developer.rows("SELECT name FROM migrations_meta ORDER BY 1", before) == [(name,) for name in names]
+
+
+def test_an_alarm_of_the_watch_closes_no_file(developer: Development) -> None:
+    older, names = developer.folder / "older", developer.applied()
+    asked = count(1)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        well = not older.exists() or next(asked) == 1  # the first question after it is that of reopening
+        (reply("well") if well else reply("no such column", 500))(handler)
+
+    with web_server(answer) as server:
+        outcome = developer.play(
+            "env=development",
+            f"confirm={DATABASE}",
+            rollback_release={"commands": {"stop": ["true"], "older": ["touch", str(older)], "newer": ["true"]}},
+            rollback_endpoints=[{"name": "shop", "url": server.url, "contains": "well"}],
+            rollback_watch_seconds=6,
+            rollback_watch_interval=1,
+            rollback_watch={"baseline_seconds": 0, "on_alarm": "closed"},
+        )
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.records[-1]["outcome"] == "rolled_back"
+    watch = [event["data"]["watch"] for event in events(outcome) if "watch" in event["data"]]
+    assert [seen["alarm"] for seen in watch] == [True]
+    assert developer.applied() == names[:-1]
 
 
 @pytest.mark.parametrize(
