@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -84,11 +85,17 @@ class Checkout:
         node = Path(node_folder()) / "node"
         subprocess.run([node, "scripts/manifest.mjs"], cwd=self.backend, check=True, capture_output=True)
 
-    def check(self, *arguments: str, **settings: object) -> Played:
-        """Run the playbook in the checkout; afterwards no scratch database is left."""
+    def check(self, *arguments: str, production: Mapping[str, object] | None = None, **settings: object) -> Played:
+        """Run the playbook in the checkout; afterwards no scratch database is left.
+
+        Args:
+            arguments: what a person would type.
+            production: variables of that host that differ in the inventory.
+            settings: those that differ.
+        """
         (self.folder / "settings.json").write_text(json.dumps({**self.settings, **settings}))
         typed = [part for word in arguments for part in ((word,) if word.startswith("-") else ("-e", word))]
-        inventory = self._scene.inventory({})
+        inventory = self._scene.inventory({"production": dict(production or {})})
         before = self._scene.snapshot()
         finished = subprocess.run(
             [
@@ -187,6 +194,14 @@ def test_rules_of_the_team(checkout: Checkout) -> None:
 
 def test_never_beside_production(checkout: Checkout, scene: Scene) -> None:
     played = checkout.check(SINCE, rollback_check_url=scene.url("production"))
+    assert played.exit_code == 2
+    assert "the server of an environment of the inventory" in played.said
+
+
+def test_never_beside_production_by_the_address_behind_its_pooler(checkout: Checkout, scene: Scene) -> None:
+    direct = scene.url("production")
+    behind = {"rollback_database_url": "postgresql://shop@pooler.invalid:6432/shop", "rollback_admin_url": direct}
+    played = checkout.check(SINCE, production=behind, rollback_check_url=direct)
     assert played.exit_code == 2
     assert "the server of an environment of the inventory" in played.said
 
