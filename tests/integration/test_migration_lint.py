@@ -220,19 +220,21 @@ STORIES: dict[str, tuple[str, str, dict[str, str]]] = {
 }
 
 
-def test_stories(scene: Scene) -> None:
-    """Each migration has a table of its own, so that all of them are tried in one check."""
-    tables = {story: f"t{number:02}" for number, story in enumerate(STORIES)}
+@pytest.mark.parametrize("part", range(3))
+def test_stories(scene: Scene, part: int) -> None:
+    """Each migration has a table of its own, so that a third of them is tried in one check."""
+    told = {story: STORIES[story] for story in list(STORIES)[part::3]}
+    tables = {story: f"t{number:02}" for number, story in enumerate(told)}
     scene.project.add("3-x", "".join(TABLE.replace("{t}", table) for table in tables.values()), "SELECT 1")
-    for story, (up, down, _expected) in STORIES.items():
+    for story, (up, down, _expected) in told.items():
         table = tables[story]
         scene.project.add(f"4-{table}", up.replace("{t}", table), down.replace("{t}", table))
-    found: dict[str, dict[str, str]] = {story: {} for story in STORIES}
+    found: dict[str, dict[str, str]] = {story: {} for story in told}
     stories = {f"4-{table}.js": story for story, table in tables.items()}
     for each in scene.lint(since="3-x.js")["findings"]:
         if each["severity"] != "note":
             found[stories[each["migration"]]][each["rule"]] = each["evidence"]
-    assert found == {story: expected for story, (_up, _down, expected) in STORIES.items()}
+    assert found == {story: expected for story, (_up, _down, expected) in told.items()}
 
 
 def test_a_reason_lets_it_pass(scene: Scene) -> None:
