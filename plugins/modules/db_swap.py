@@ -147,7 +147,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     preview_swap,
     swap_in,
 )
-from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed, RollbackError
 from ansible_collections.balcon.rollback.plugins.module_utils._driver import DATABASE_ERROR
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, do_and_record_if_possible, module_step
@@ -204,8 +204,9 @@ def _restore_now(module: AnsibleModule, server: Server, run_id: str, journal_dat
             f"{server.database} could not be put back: {str(error).strip()}",
             untouched="Nothing was dropped. The database may be closed; before a swap the keeper of the run, where it "
             "lives, opens it when the lease has run out.",
-            remedy="As soon as the server answers, type: ansible-playbook restore.yml -e env=<environment> -e run="
-            f"{run_id}",
+            remedy="As soon as the server answers, type: ansible-playbook restore.yml "
+            f"-e env={_environment(module)} -e run={run_id}"
+            + (" -e accept_loss=true" if module.params["accept_loss"] else ""),
         ) from error
     journal_data.update(result._asdict())
     if result.changed:
@@ -213,6 +214,14 @@ def _restore_now(module: AnsibleModule, server: Server, run_id: str, journal_dat
     if result.changed and run_id != module.params["run_id"]:
         journal_data["undone_run"] = run_id
     return result
+
+
+def _environment(module: AnsibleModule) -> str:
+    """Return the environment as the run's journal has it."""
+    with suppress(RollbackError, OSError, LookupError):
+        begin = Run(module.params["state_dir"], module.params["run_id"]).events()[0]
+        return str(begin["data"]["environment"])
+    return "<environment>"
 
 
 def _replace(module: AnsibleModule) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -91,6 +92,19 @@ def test_the_modules_lead_out_too(window: Window, database: Database) -> None:
     assert back["restored_from"] == "after_swap"
     assert not is_rolled_back(database)
     assert window.comment() == "ours"
+
+
+def test_the_way_out_is_offered_without_the_records_of_the_run(
+    window: Window, database: Database, run_module: ModuleRunner
+) -> None:
+    window.module("db_hold", **WHY)
+    shutil.rmtree(window.run.folder)
+    seen = run_module("rollback_status", database_url=database.url, state_dir=str(window.run.state_dir))
+    assert (seen["open_run"]["state"], seen["runs"]) == ("swapped", [])
+    plan = run_module("recovery_plan", status=seen, run=window.run.run_id)
+    assert not plan["failed"], plan
+    assert plan["decision"] == "swap_back"
+    assert f"-e run={window.run.run_id}" in str(plan["advice"])
 
 
 def test_nothing_acknowledged_is_lost(window: Window, database: Database) -> None:

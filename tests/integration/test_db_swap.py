@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg2
 import pytest
@@ -25,11 +25,15 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     read_properties,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore import restore_original
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_state import LOCK_SPACE
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.swap import swap_in
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed, Refused
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.run_states import BEFORE_SWAP
+from ansible_collections.balcon.rollback.plugins.module_utils._run import Run
 
 if TYPE_CHECKING:
+    from embedded_postgresql import Cluster
+
     from tests.conftest import ModuleRunner
     from tests.integration.conftest import Database
 
@@ -317,6 +321,93 @@ def test_another_run_is_not_restored(window: Window) -> None:
     window.advance_to("closed")
     with pytest.raises(Refused, match=window.run.run_id):
         restore_original(window.server, OTHER_RUN_ID)
+    assert window.is_open() is False
+
+
+@contextmanager
+def stopped(server: Cluster) -> Iterator[None]:
+    """The server crashes; at the end it is there again."""
+    server.stop("immediate")
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@pytest.fixture(params=["rollback", "restore"])
+def closed_window(
+    request: pytest.FixtureRequest, database: Database, run_module: ModuleRunner, tmp_path: Path
+) -> Window:
+    """A run that has closed the database, and failed then."""
+    window = Window(database.url, tmp_path, run_module)
+    begin = {"kind": request.param, "environment": "production", "database": database.name}
+    window.run.record("preflight", "the run begins", data=begin)
+    window.pass_gate().advance_to("closed")
+    window.run.record("close", "close the database", data={"closed": True})
+    mend = {"kind": "failed", "message": "it broke", "remedy": "mend it", "untouched": ""}
+    window.run.record("reopen", "what came next", outcome="failed", data={"error": mend})
+    database.execute("CHECKPOINT", url=database.superuser_url.replace(database.name, "postgres"))
+    return window
+
+
+def assert_not_undone(window: Window, run_module: ModuleRunner, failed: dict[str, Any]) -> None:
+    """It failed, the journal has it, and record and report say how to go on."""
+    command = f"ansible-playbook restore.yml -e env=production -e run={window.run.run_id}"
+    assert failed["error"]["kind"] == "failed", failed
+    assert failed["msg"].endswith(command)
+    event = window.run.events()[-1]
+    assert (event["phase"], event["action"], event["outcome"]) == ("restore", "restore the original", "failed")
+    assert event["data"]["not_undone"] is True
+    at: dict[str, Any] = {"state_dir": str(window.run.state_dir), "run_id": window.run.run_id}
+    finished = run_module("run_journal", state="finished", **at)
+    assert finished["run"]["outcome"] == "failed"
+    assert finished["run"]["error"]["message"] == "it broke"
+    for report in ("report.md", "report.html"):
+        assert command in (window.run.folder / report).read_text()
+
+
+def test_a_server_that_is_away_is_a_failure_that_is_recorded(
+    closed_window: Window, database: Database, run_module: ModuleRunner
+) -> None:
+    window = closed_window
+    with stopped(database.server):
+        foreseen = window.module("db_swap", state="original", phase="restore", check_mode=True)
+        failed = window.module("db_swap", state="original", phase="restore")
+    assert foreseen["error"]["kind"] == "refused"
+    assert_not_undone(window, run_module, failed)
+    assert window.is_open() is False
+    later = Run(window.run.state_dir, OTHER_RUN_ID)
+    later.create()
+    back = window.module("db_swap", state="original", run_id=OTHER_RUN_ID, undo_run=window.run.run_id)
+    assert (back["changed"], back["restored_from"]) == (True, "before_swap")
+    assert window.is_open()
+    assert later.events()[-1]["data"]["undone_run"] == window.run.run_id
+
+
+def test_a_server_that_goes_away_meanwhile_is_a_failure_that_is_recorded(
+    closed_window: Window, database: Database, run_module: ModuleRunner
+) -> None:
+    window = closed_window
+    with database.session(database.admin_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [LOCK_SPACE, database.name])
+        process = window.start("db_swap", state="original", phase="restore")
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        wait_until(lambda: database.execute(waiting, url=database.admin_url) == [(1,)], "it waits for the lock")
+        with stopped(database.server):
+            output, errors = process.communicate(timeout=60)
+    assert_not_undone(window, run_module, run_module.result("db_swap", output, errors, process.returncode))
+    assert window.module("db_swap", state="original")["restored_from"] == "before_swap"
+    assert window.is_open()
+
+
+def test_the_run_of_somebody_else_is_refused_and_not_recorded(window: Window) -> None:
+    window.advance_to("closed")
+    other = Run(window.run.state_dir, OTHER_RUN_ID)
+    other.create()
+    refused = window.module("db_swap", state="original", run_id=OTHER_RUN_ID, phase="restore")
+    assert refused["error"]["kind"] == "refused"
+    assert window.run.run_id in refused["msg"]
+    assert other.events() == []
     assert window.is_open() is False
 
 

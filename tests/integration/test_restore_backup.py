@@ -189,6 +189,38 @@ def test_no_acknowledged_write_is_lost_unsaid(restore: Restore) -> None:
     assert emails(restore, before) == table["rows_now"]
 
 
+def test_a_column_and_a_large_object_of_now_count_as_lost(restore: Restore) -> None:
+    restore.back_up()
+    restore.database.execute("ALTER TABLE users ADD COLUMN phone text")
+    found, name = restore.well("good_backup", "restore"), restore.database.name
+
+    def gate(**arguments: Any) -> dict[str, Any]:
+        compared = restore.well("db_compare", "compare", other=found["name"])
+        seen = {"compared": compared["tables"], "large_objects": compared["large_objects"]}
+        return restore.step("recovery_gate", "gate", database=name, source="the backup", **seen, **arguments)
+
+    refused = gate(job_controller=True)
+    assert refused["error"]["kind"] == "refused", refused
+    assert "1 columns would be gone: public.users.phone" in refused["msg"]
+    assert f"-e confirm={name}" in refused["msg"]
+    said = "public.users.phone: the column, and what it holds, is not in the backup"
+    assert gate(job_controller=True, confirm=name)["lines"] == gate()["lines"] == [said]
+
+    restore.database.execute("SELECT lo_from_bytea(0, 'abc')")
+    refused = gate(confirm=name)
+    assert refused["error"]["kind"] == "refused", refused
+    assert "large objects could not be compared" in refused["msg"]
+    accepted = gate(confirm=name, accept_loss=True)
+    assert accepted["lines"] == [said, "large objects: it cannot be told which rows would be lost"]
+    record = restore.record()
+    assert (record["lost_since"]["columns"], record["lost_since"]["unknown"]) == (
+        ["public.users.phone"],
+        ["large objects"],
+    )
+    report = Path(restore.state_dir, "runs", restore.run_id, "report.md").read_text()
+    assert [line for line in accepted["lines"] if line not in report] == []
+
+
 def test_it_can_be_taken_back(restore: Restore) -> None:
     restore.back_up()
     restore.database.execute("INSERT INTO users (email) VALUES ('c@example.test')")
@@ -266,6 +298,54 @@ def test_a_backup_that_restores_and_is_not_sound_is_dropped_again(restore: Resto
     assert refused.value.details["rejected"]
     assert len(seen) == 2
     assert database.relatives() == [database.name]
+
+
+def test_a_copy_that_cannot_be_looked_through_makes_room_for_the_next_older_one(
+    restore: Restore, database: Any
+) -> None:
+    older = restore.back_up()
+    time.sleep(1.1)  # manifests count whole seconds
+    newer = restore.back_up()
+    server = Server(database.url)
+    backups = read_backups(Look(Path(restore.state_dir), Path(restore.state_dir) / "backups"))
+    wanted, asked = Wanted(restore.run_id, client_path=[str(database.server.bin_dir)]), Asked()
+
+    def unsound(name: str) -> list[str]:
+        if not looked_through:
+            looked_through.append(name)
+            database.execute("SELECT 1 / 0", url=database.url_of(name))
+        return []
+
+    looked_through: list[str] = []
+    good = newest_good(server, backups, asked, lambda backup: restored(server, backup, wanted, asked, unsound))
+    assert good.plan.manifest["backup_id"] == older
+    ((rejected, reason),) = [(entry["backup_id"], entry["reason"]) for entry in good.rejected]
+    assert (rejected, "division by zero" in reason) == (newer, True)
+    assert database.relatives() == [database.name, good.plan.name]
+
+
+def test_a_time_out_that_the_backup_brings_along_does_not_end_the_analysis(restore: Restore, database: Any) -> None:
+    """An index over what takes longer than the database allows: ANALYZE works it out again, for each row."""
+    database.execute(
+        "CREATE FUNCTION slow(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN"
+        " IF (SELECT sum(setting::int) FROM pg_catalog.pg_settings"
+        " WHERE name IN ('statement_timeout', 'transaction_timeout')) > 0"
+        " THEN PERFORM pg_catalog.pg_sleep(10); END IF; RETURN $1; END $$"
+    )
+    database.execute("CREATE INDEX ON users (slow(email))")
+    settings = database.execute(
+        "SELECT name FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')"
+    )
+    for (setting,) in settings:
+        database.execute(
+            sql.SQL("ALTER DATABASE {} SET {} = '5s'").format(*map(sql.Identifier, (database.name, setting)))
+        )
+    backup_id = restore.back_up()
+    found = restore.well("good_backup", "restore")
+    assert (found["backup_id"], found["rejected"]) == (backup_id, [])
+    assert database.execute("SHOW statement_timeout", url=database.url_of(found["name"])) == [("5s",)]
+    statistics = "SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'users'"
+    assert database.execute(statistics, url=database.url_of(found["name"])) == [(True,)]
 
 
 def test_check_mode_restores_nothing(restore: Restore) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,8 @@ from psycopg2 import sql
 from stage import DATABASES
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain import manifest as manifests
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.written import lost_lines, lost_since
+from ansible_collections.balcon.rollback.tests.playbook.scene import PROJECT, clean_environment
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Outcome, Scene
@@ -336,18 +340,95 @@ def test_what_does_not_fit_is_refused(restore: Callable[..., Outcome], typed: li
 # -- back to before a run ----------------------------------------------------------------------------------------------
 
 
-def test_back_to_before_a_rollback_that_has_ended(scene: Scene, restore: Callable[..., Outcome]) -> None:
+@pytest.mark.parametrize("accepted", [True, False])
+def test_the_question_says_what_is_lost_and_what_is_not_counted(accepted: bool) -> None:
+    """Without a terminal nobody is asked, so that the role's variable itself is read."""
+    gate = lost_since([{"name": "users", "extra": 0, "columns": [{"name": "phone", "live": "text", "other": None}]}])
+    variables = {
+        "env": "production",
+        "accept_loss": accepted,
+        "restore_plan": {"decision": "swap_back", "run_id": "20261123t081500a3f9", "lines": ["Swap it back in."]},
+        "restore_status": {"database": {"name": "shop"}},
+        "restore_run_gate": {"lines": lost_lines(gate)},
+    }
+    asked = subprocess.run(
+        [Path(sys.executable).with_name("ansible"), "localhost", "-i", "localhost,", "-m", "ansible.builtin.debug",
+         "-a", "var=restore_question", "-e", f"@{PROJECT}/roles/restore/vars/main.yml", "-e", json.dumps(variables)],
+        env=clean_environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "users.phone: the column, and what it holds, is not in the backup" in asked.stdout
+    assert ("Not counted: what is written from now until the database is closed" in asked.stdout) == accepted
+
+
+def release(newer: Path) -> dict[str, Any]:
+    """What the inventory says of the release: starting the newer one leaves a trace."""
+    commands = {"stop": ["true"], "older": ["true"], "newer": ["touch", str(newer)]}
+    return {"rollback_keep_release": False, "rollback_release": {"commands": commands}}
+
+
+def test_back_to_before_a_restore_does_not_start_the_newer_release(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path], tmp_path: Path
+) -> None:
+    backup()
+    insert(scene, 2)
+    newer = tmp_path / "newer"
+    restored = restore(*ASK, "to=latest_good", CONFIRM, production=release(newer))
+    assert restored.exit_code == 0, restored.output
+    run_id = restored.records[0]["run_id"]
+    outcome = restore(*ASK, f"run={run_id}", "accept_loss=true", CONFIRM, production=release(newer))
+    assert outcome.exit_code == 0, outcome.output
+    assert (outcome.records[0]["outcome"], outcome.records[0]["restored_from"]["run"]) == ("restored", run_id)
+    assert not newer.exists(), outcome.output
+    scene.execute("production", "DELETE FROM projects WHERE title LIKE 'written after %'")
+
+
+def test_a_server_that_goes_away_before_a_run_is_taken_back(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    """Nothing says that it went well, or that nothing was touched; what is printed does it when the server is back."""
+    backup()
+    insert(scene, 2)
+    restored = restore(*ASK, "to=latest_good", CONFIRM)
+    assert restored.exit_code == 0, restored.output
+    run_id = restored.records[0]["run_id"]
+    (process, *_others) = (scene.cluster("production").data_dir / "postmaster.pid").read_text().split()
+    crash = {"on": ["kill", "-QUIT", process], "off": ["true"]}
+    away = {"rollback_maintenance": {"provider": "command", "command": crash}}
+    try:
+        failed = restore(*ASK, f"run={run_id}", "accept_loss=true", CONFIRM, production=away)
+    finally:
+        scene.wait(lambda: not scene.cluster("production").running, "the server has crashed")
+        scene.cluster("production").start()
+    assert failed.exit_code != 0
+    (record,) = failed.records
+    assert (record["outcome"], record["error"]["phase"]) == ("failed", "reopen"), failed.output
+    command = f"ansible-playbook restore.yml -e env=production -e run={run_id} -e accept_loss=true"
+    assert command in record["error"]["remedy"]
+    assert command in failed.said
+    outcome = restore(*command.split()[3::2], "reason=a test", CONFIRM)
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.records[0]["outcome"] == "restored"
+    scene.execute("production", "DELETE FROM projects WHERE title LIKE 'written after %'")
+
+
+def test_back_to_before_a_rollback_that_has_ended(
+    scene: Scene, restore: Callable[..., Outcome], tmp_path: Path
+) -> None:
     rolled_back = scene.play(*ASK, "rollback_rehearse=auto", CONFIRM)
     assert rolled_back.exit_code == 0, rolled_back.output
     run_id = rolled_back.records[-1]["run_id"]
     insert(scene, 2)
     refused = restore(*ASK, f"run={run_id}", CONFIRM)
     assert_refused(refused, f"-e run={run_id} -e accept_loss=true")
-    outcome = restore(*ASK, f"run={run_id}", "accept_loss=true", CONFIRM)
+    scene.execute("production", "ALTER TABLE projects ADD COLUMN colour text")
+    newer = tmp_path / "newer"
+    outcome = restore(*ASK, f"run={run_id}", "accept_loss=true", CONFIRM, production=release(newer))
     assert outcome.exit_code == 0, outcome.output
     (record,) = outcome.records
     assert (record["outcome"], record["restored_from"]["run"]) == ("restored", run_id)
     assert record["lost_since"]["tables"] == [{"name": "public.projects", "rows": 2, "changed": 0}]
+    assert record["lost_since"]["columns"] == ["public.projects.colour"]
+    assert newer.exists()
     assert databases(scene) == {"failed": False}
     assert not scene.maintenance_file.exists()
 

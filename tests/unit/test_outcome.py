@@ -35,6 +35,7 @@ def journal(*steps: tuple[str, str, str, dict[str, Any]], kind: str = "rollback"
 
 ERROR = {"error": {"message": "it broke", "remedy": "mend it", "untouched": "nothing"}}
 APPLIED_AGAIN = {"error": {**ERROR["error"], "reapplied": ["3-orders"]}}
+NOT_UNDONE = {**ERROR, "not_undone": True}
 CLOSED = ("close", "close the database", "ok", {"closed": True})
 BROKE = ("migrate_down", "run the plan", "failed", ERROR)
 RESTORED = ("restore", "restore", "ok", {"restored": True, "restore_seconds": 0.02})
@@ -56,6 +57,7 @@ FINISHED = ("reopen", "the run is closed", "ok", {"finished": True})
         ([CLOSED, RESTORED], "rollback", "restored"),
         ([CLOSED, BROKE], "rollback", "failed"),
         ([CLOSED, BROKE, ("restore", "restore", "failed", ERROR)], "rollback", "failed"),
+        ([CLOSED, BROKE, ("restore", "restore", "failed", NOT_UNDONE)], "rollback", "failed"),
         ([("rehearse", "the rehearsal passed", "ok", {"finished": True})], "rehearsal", "rehearsed"),
         ([("rehearse", "run the plan", "failed", ERROR)], "rehearsal", "failed"),
         ([("preflight", "look", "refused", ERROR)], "rehearsal", "refused"),
@@ -90,6 +92,8 @@ GOOD = ("restore", "restore the backup", "ok", {"source": {"backup_id": "b", "cr
         ([GOOD, CLOSED, ("reopen", "swap", "failed", ERROR), ("restore", "undo", "failed", ERROR)], "failed"),
         ([GOOD, CLOSED, ("close", "what came next", "failed", ERROR)], "failed"),
         ([("reopen", "restore the original", "failed", ERROR)], "failed"),
+        ([GOOD, ("restore", "restore the original", "failed", NOT_UNDONE)], "failed"),
+        ([GOOD, CLOSED, ("restore", "restore the original", "failed", NOT_UNDONE), RESTORED], "failed"),
         ([UNDONE, ("reopen", "endpoints", "failed", ERROR)], "failed"),
         ([GOOD, CLOSED, SWAPPED, FINISHED, ("report", "notice", "failed", ERROR)], "restored"),
     ],

@@ -87,6 +87,16 @@ def test_a_run_that_is_at_work_is_let_alone() -> None:
     assert "still at work" in refusal(unfinished, Request(run=RUN)).message
 
 
+def test_a_run_that_is_held_until_a_person_decides_is_not_at_work() -> None:
+    """It has no lease that could run out, and its records may be on another host."""
+    held = {**open_run("swapped", expired=False), "lease_until": ""}
+    for runs in ([], [{"run_id": RUN, "outcome": "unfinished"}]):
+        seen = status(open_run=held, runs=runs)
+        assert choose(seen, Request(run=RUN), COMMAND).decision == "swap_back"
+        assert choose(seen, Request(run=RUN, keep_written=True), COMMAND).decision == "finish"
+        assert f"{COMMAND} -e run={RUN}" in " ".join(advise(seen, COMMAND))
+
+
 def test_going_back_from_a_run_that_has_ended_takes_the_word_of_a_person() -> None:
     seen = status(databases=[BEFORE])
     assert "-e accept_loss=true" in refusal(seen, Request(run=RUN)).remedy
@@ -100,6 +110,7 @@ def test_going_back_from_a_run_that_has_ended_takes_the_word_of_a_person() -> No
         (status(), Request(run=RUN, backup="shop-1"), "only one can be gone"),
         (status(), Request(run=RUN, to="latest_good"), "only one can be gone"),
         (status(), Request(run=RUN, tables=("users",)), "only one can be gone"),
+        (status(backups=[BACKUP]), Request(to="latest_good", tables=("users",)), "to and tables were given"),
         (status(), Request(to="yesterday"), "to=yesterday is not known"),
         (status(), Request(to="latest_good"), "There is no backup to restore"),
         (status(backups=[BACKUP]), Request(backup="shop-2"), "There is no backup 'shop-2'"),

@@ -201,6 +201,15 @@ def test_what_a_restore_lost() -> None:
     assert "Data loss None" in read(events, outcome="restored")
 
 
+def test_a_column_that_a_restore_took_away_is_named() -> None:
+    lost = {"tables": [], "rows": 0, "changed": 0, "columns": ["public.users.phone"], "unknown": [], "known": True}
+    events = journal(CLOSED, kind="restore")
+    words = "the columns public.users.phone are gone as well"
+    assert words in read(events, lost_since=lost, outcome="restored")
+    run = {**summarise(events), "lost_since": lost, "outcome": "restored"}
+    assert words in render_report(run, events).replace("\n", " ")
+
+
 def test_what_could_not_be_compared_is_not_called_nothing() -> None:
     lost = {"lost_since": {"tables": [], "rows": 0, "known": False}, "outcome": "restored"}
     assert "not known rows lost that came after the backup" in read(journal(CLOSED, kind="restore"), **lost)

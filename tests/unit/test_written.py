@@ -71,7 +71,21 @@ def test_nothing_and_not_known_are_told_apart() -> None:
     assert lost_lines(lost_since([], known=False))[0].startswith("It cannot be told")
 
 
+def test_columns_that_only_the_database_has_are_lost() -> None:
+    columns = [
+        {"name": "phone", "live": "text", "other": None},
+        {"name": "nickname", "live": None, "other": "text"},
+        {"name": "age", "live": "integer", "other": "bigint"},
+    ]
+    lost = lost_since([{**compared("public.users", 0), "columns": columns}, compared("public.orders", 0)])
+    assert lost["columns"] == ["public.users.phone"]
+    assert lost_lines({**lost, "source": "backup x"}) == [
+        "public.users.phone: the column, and what it holds, is not in backup x"
+    ]
+
+
 NOTHING, SOME = lost_since([compared("a", 0)]), lost_since([compared("a", 2)])
+COLUMN = lost_since([{**compared("a", 0), "columns": [{"name": "b", "live": "text", "other": None}]}])
 UNREADABLE, UNKNOWN = lost_since([compared("a", None)]), lost_since([], known=False)
 
 
@@ -82,6 +96,8 @@ UNREADABLE, UNKNOWN = lost_since([compared("a", None)]), lost_since([], known=Fa
         (SOME, False, True, None),
         (SOME, True, False, "nobody can be asked"),
         (SOME, False, False, "2 rows would be lost"),
+        (COLUMN, False, True, None),
+        (COLUMN, True, False, "1 columns would be gone: a.b: the column"),
         (UNREADABLE, False, True, "a could not be compared"),
         (UNREADABLE, True, True, None),
         (UNKNOWN, False, True, "shop could not be compared"),

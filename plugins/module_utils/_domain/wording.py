@@ -182,7 +182,7 @@ def _failure(run: Mapping[str, Any]) -> str:
 def next_steps(run: Mapping[str, Any], events: Sequence[Event]) -> list[str]:
     """Return what is left to do after a run that came to an end; an error brings its own remedy."""
     before, failed = (_kept(events, name) for name in ("before", "failed_database"))
-    steps = []
+    steps = _not_undone(run, events)
     if run["outcome"] == "rehearsed":
         steps.append(
             "Roll production back while the evidence is young: ansible-playbook rollback.yml -e env=production"
@@ -204,6 +204,21 @@ def next_steps(run: Mapping[str, Any], events: Sequence[Event]) -> list[str]:
     if failed:
         steps.append(f"{failed} is the candidate that failed, closed, for study. Afterwards: {_drop(failed)}")
     return steps
+
+
+def _not_undone(run: Mapping[str, Any], events: Sequence[Event]) -> list[str]:
+    """Say how to go on where the database was not put back, and the report's error is what had failed before."""
+    places = [place for place, event in enumerate(events) if event["data"].get("not_undone")]
+    if not places or any(_has_restored(event) for event in events[places[-1] :]):
+        return []
+    error = events[places[-1]]["data"].get("error", {})
+    if error.get("message") == (run.get("error") or {}).get("message"):
+        return []
+    return [" ".join(str(error[part]) for part in ("message", "untouched", "remedy") if error.get(part))]
+
+
+def _has_restored(event: Event) -> bool:
+    return event["outcome"] == "ok" and bool(event["data"].get("restored"))
 
 
 def _kept(events: Sequence[Event], name: str) -> str:

@@ -261,7 +261,11 @@ def restore_dump(  # noqa: PLR0913  # what pg_restore needs to know, a keyword e
 def analyse(server: Server, name: str) -> None:
     """Gather the planner's statistics, which no dump before PostgreSQL 18 carries."""
     with server.connect(name, autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0")  # the database may have a setting of its own
+        # The role and the database may have settings of their own; PostgreSQL 17 brought transaction_timeout.
+        cursor.execute(
+            "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings "
+            "WHERE name IN ('statement_timeout', 'transaction_timeout', 'lock_timeout')"
+        )
         cursor.execute("ANALYZE")
 
 
