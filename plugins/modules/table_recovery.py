@@ -128,10 +128,10 @@ kept:
   elements: dict
   sample:
     - table: public.users
-      path: /var/lib/balcon-rollback/runs/20261123t081500a3f9/kept/9f86d081884c.copy
+      path: /var/lib/balcon-rollback/runs/20261123t081500a3f9/kept/9f86d081884c-5e2b90d1.copy
       rows: 1
       sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-      put_back: \copy public.users (id, email) FROM '…/9f86d081884c.copy'
+      put_back: \copy public.users (id, email) FROM '…/9f86d081884c-5e2b90d1.copy'
 triggers_off:
   description: Triggers that were switched off while rows were written, and on again.
   returned: when rows were written

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from exchanged_values import CREATE, EXCHANGE, TABLES
 from psycopg2 import sql
 
 SHOP = (Path(__file__).parent / "shop.sql").read_text()
@@ -90,6 +91,20 @@ def test_repetitions_count_where_there_is_no_key(compare: Any, shop: Any) -> Non
     assert by_name(result) == {f"public.{ODD}": (1, 2, 0), "public.nocols": (0, 2, 0)}
     assert {table["how"] for table in result["tables"]} == {"whole rows, no key"}
     assert result["large_objects"] is None
+
+
+@pytest.mark.parametrize("keyed", [True, False], ids=["by-key", "whole-rows"])
+def test_values_that_rows_exchange_are_seen(compare: Any, shop: Any, other: str, keyed: bool) -> None:
+    for url in (shop.url, shop.url_of(other)):
+        shop.execute(CREATE, url=url)
+    if not keyed:
+        for table in TABLES:
+            shop.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey")
+    assert set(by_name(compare(tables=list(TABLES))).values()) == {(0, 0, 0)}
+    shop.execute(EXCHANGE)
+    rows = {f"public.{table}": int(rows) for table, rows in TABLES.items()}
+    wanted = {table: (0, 0, number) if keyed else (number, number, 0) for table, number in rows.items()}
+    assert by_name(compare(tables=list(TABLES))) == wanted
 
 
 def test_partitioned_table_stands_for_its_partitions(compare: Any, shop: Any) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exchanged_values import CREATE, EXCHANGE, TABLES
 from psycopg2 import sql
+from window import Window
 
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.fingerprint import take_fingerprint
@@ -146,6 +148,18 @@ def test_order_of_rows_does_not_count_but_repetition_does(fingerprint: Any, shop
     assert contents()["contents"] != before["contents"]
 
 
+@pytest.mark.parametrize("method", ["record", "text"])
+def test_values_that_rows_exchange_are_seen(fingerprint: Any, shop: Any, file_copy: str, method: str) -> None:
+    for name in (shop.name, file_copy):
+        shop.execute(CREATE, url=shop.url_of(name))
+    before = fingerprint(method=method)["fingerprint"]
+    assert fingerprint(method=method, database=file_copy, compare_to=before)["equal"]
+    shop.execute(EXCHANGE, url=shop.url_of(file_copy))
+    after = fingerprint(method=method, database=file_copy, compare_to=before)
+    seen = {table for table in TABLES if f"public.{table} " in f"{after['differences']} "}
+    assert seen == set(TABLES)
+
+
 def test_budget_reads_the_small_and_counts_the_big(fingerprint: Any, shop: Any, file_copy: str) -> None:
     before = fingerprint(database=file_copy, budget_bytes=60000)
     proofs = {name: table["proof"] for name, table in before["fingerprint"]["tables"].items()}
@@ -244,6 +258,28 @@ def test_verify_refuses_a_database_that_is_no_candidate(run_module: Any, shop: A
     )
     assert result["failed"]
     assert "is not the candidate of run" in result["msg"]
+
+
+def test_values_that_rows_exchange_keep_a_candidate_from_being_verified(
+    run_module: Any, shop: Any, tmp_path: Path
+) -> None:
+    shop.execute(CREATE)
+    window = Window(shop.url, tmp_path, run_module).pass_gate()
+    window.advance_to("candidate")
+    candidate = window.name("candidate")
+    saved = window.module("db_fingerprint", phase="close", database=candidate, save_as="before.json")
+    assert not saved["failed"], saved
+    window.advance_to("migrated")
+    nothing: dict[str, Any] = {"added": {}, "removed": {}, "altered": {}}
+    options = {"phase": "verify", "database": candidate, "compare_to": "before.json", "expect_change": nothing}
+    shop.execute(EXCHANGE, url=shop.url_of(candidate))
+    result = window.module("db_fingerprint", **options)
+    assert result["failed"]
+    assert len(result["error"]["differences"]) == len(TABLES)
+    assert all("contents of table public." in line for line in result["error"]["differences"])
+    description = window.description()
+    assert description
+    assert description.state == "migrated"
 
 
 def test_table_that_cannot_be_read_is_named(run_module: Any, shop: Any) -> None:

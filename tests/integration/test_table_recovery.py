@@ -5,18 +5,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 import subprocess
 import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from exchanged_values import CREATE, EXCHANGE, TABLES
+from window import wait_until
 
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.table_write import writing
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.catalogue import canonical_catalogue
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed, Refused
 
 SHOP = (Path(__file__).parent / "shop.sql").read_text()
 ODD = '"Odd ""Table.Na%me{}"'
@@ -71,9 +80,9 @@ def backup(back_up: Any) -> str:
 
 @pytest.fixture
 def recover(run_module: Any, shop: Any, folder: Path, backup: str, tmp_path: Path) -> Any:
-    """Recovers through the module; nothing of it may stay behind."""
+    """Recovers through the module; nothing of it may stay behind but what the test says."""
 
-    def run(tables: list[str], mode: str = "compare", **options: Any) -> dict[str, Any]:
+    def run(tables: list[str], mode: str = "compare", may_leave: Sequence[str] = (), **options: Any) -> dict[str, Any]:
         arguments = {
             "database_url": shop.url,
             "admin_url": shop.admin_url,
@@ -85,7 +94,7 @@ def recover(run_module: Any, shop: Any, folder: Path, backup: str, tmp_path: Pat
         }
         result = dict(run_module("table_recovery", tables=tables, mode=mode, **arguments))
         if not options.get("keep_scratch"):
-            assert shop.relatives() == [shop.name]
+            assert shop.relatives() == [shop.name, *may_leave]
         return result
 
     return run
@@ -141,19 +150,65 @@ def test_replace_four_times(recover: Any, shop: Any) -> None:
     assert (again["changed"], set(written(again).values())) == (False, {(0, 0, 0)})
 
 
+def in_psql(shop: Any, commands: str) -> None:
+    program = [shop.server.bin_dir / "psql", "-X", "-v", "ON_ERROR_STOP=1", shop.url]
+    subprocess.run(program, input=commands, text=True, check=True)
+
+
 def test_what_is_overwritten_is_kept_and_can_be_put_back(recover: Any, shop: Any, tmp_path: Path) -> None:
     shop.execute("UPDATE twins SET b = 'new' WHERE a = 2; UPDATE users SET price = -id WHERE id <= 7")
-    lost = shop.execute("SELECT id, price FROM users WHERE id <= 7 ORDER BY id")
-    result = ok(recover(["users"], "replace"))
-    (kept,) = result["kept"]
-    path = Path(kept["path"])
-    assert (kept["rows"], path.parent) == (7, tmp_path / "kept")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    shop.execute("CREATE TABLE again (LIKE users)")
-    command = kept["put_back"].replace("public.users", "again")
-    subprocess.run([shop.server.bin_dir / "psql", "-v", "ON_ERROR_STOP=1", "-c", command, shop.url], check=True)
-    assert shop.execute("SELECT id, price FROM again ORDER BY id") == lost
+    shop.execute(
+        "INSERT INTO users (id, email, price) VALUES (900, 'new', 9); UPDATE orders SET note = id WHERE id < 4"
+    )
+    lost = contents(shop, "users", "orders")
+    result = ok(recover(["users", "orders"], "replace"))
+    assert {kept["table"]: kept["rows"] for kept in result["kept"]} == {"public.users": 8, "public.orders": 3}
+    for path in (Path(kept["path"]) for kept in result["kept"]):
+        assert path.parent == tmp_path / "kept"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert contents(shop, "users", "orders") != lost
+    # Rows of the same key are there: what is kept comes beside them, a table of its own for each.
+    merged = [
+        "UPDATE users SET price = kept.price FROM kept_0 AS kept WHERE kept.id = users.id;",
+        "INSERT INTO users (id, email, status, price, at) SELECT id, email, status, price, at FROM kept_0 "
+        "ON CONFLICT DO NOTHING;",
+        "ALTER TABLE orders DISABLE TRIGGER touched;",
+        "UPDATE orders SET note = kept.note FROM kept_1 AS kept WHERE kept.id = orders.id;",
+    ]
+    in_psql(shop, "\n".join([kept["put_back"] for kept in result["kept"]] + merged))
+    assert contents(shop, "users", "orders") == lost
+
+
+def test_rows_that_only_the_database_had_are_put_back_as_they_were(recover: Any, shop: Any, tmp_path: Path) -> None:
+    shop.execute("ALTER TABLE orders DISABLE TRIGGER touched; INSERT INTO orders (user_id, note) VALUES (1, 'a\tb\\c')")
+    shop.execute("INSERT INTO twins VALUES (1, 'x'), (3, NULL)")
+    lost = contents(shop, "orders", "twins")
+    result = ok(recover(["orders", "twins"], "replace", keep_dir=str(tmp_path / "the shop's")))
+    assert written(result) == {"public.orders": (0, 0, 1), "public.twins": (0, 0, 2)}
+    in_psql(shop, "\n".join(kept["put_back"] for kept in result["kept"]))
+    assert contents(shop, "orders", "twins") == lost
+
+
+def test_what_is_kept_is_not_overwritten_by_the_next_call(recover: Any, shop: Any) -> None:
+    files: dict[str, bytes] = {}
+    for price in (-1, -2):
+        shop.execute(f"UPDATE users SET price = {price} WHERE id <= 7")
+        (kept,) = ok(recover(["users"], "replace"))["kept"]
+        assert kept["path"] not in files
+        files[kept["path"]] = Path(kept["path"]).read_bytes()
+        assert hashlib.sha256(files[kept["path"]]).hexdigest() == kept["sha256"]
+    assert {path: Path(path).read_bytes() for path in files} == files
+
+
+def test_values_that_rows_exchange_come_back(recover: Any, shop: Any, back_up: Any) -> None:
+    shop.execute(CREATE)
+    backup = back_up()
+    was = contents(shop, *TABLES)
+    shop.execute(EXCHANGE)
+    result = recover(list(TABLES), "replace", backup=backup)
+    assert written(result) == {f"public.{table}": (0, int(rows), 0) for table, rows in TABLES.items()}
+    assert contents(shop, *TABLES) == was
 
 
 def test_rows_that_cannot_be_kept_are_not_overwritten(recover: Any, shop: Any) -> None:
@@ -224,6 +279,67 @@ def test_rows_of_other_tables_are_never_taken_along(recover: Any, shop: Any) -> 
     assert "2 of orders" in result["msg"]
     assert contents(shop, "users", "orders") == before
     assert written(recover(["users", "orders"], "replace")) == {"public.users": (0, 0, 1), "public.orders": (0, 0, 2)}
+
+
+@pytest.mark.parametrize("action", ["SET NULL", "SET DEFAULT", "CASCADE"])
+def test_what_a_new_foreign_key_would_take_from_named_tables_is_not_lost(
+    recover: Any, shop: Any, back_up: Any, action: str
+) -> None:
+    """The column came after the backup: what it holds is nowhere else, and in the rest of it no row differs."""
+    shop.execute("CREATE TABLE coupons (id int PRIMARY KEY, code text); INSERT INTO coupons VALUES (1, 'a'), (2, 'b')")
+    backup = back_up()
+    shop.execute(f"ALTER TABLE orders ADD COLUMN coupon int REFERENCES coupons ON DELETE {action}")
+    shop.execute("INSERT INTO coupons VALUES (3, 'c'); UPDATE coupons SET code = 'x' WHERE id = 1")
+    shop.execute("ALTER TABLE orders DISABLE TRIGGER touched; UPDATE orders SET coupon = 1 + id % 3 WHERE id <= 30")
+    before = contents(shop, "coupons", "orders")
+    for tables in (["coupons", "orders"], ["orders", "coupons"]):
+        result = recover(tables, "replace", backup=backup)
+        assert result["failed"]
+        assert result["error"]["kind"] == "refused"
+        assert "ON DELETE or ON UPDATE of a foreign key" in result["msg"]
+        assert "rolled back" in result["msg"]
+        assert contents(shop, "coupons", "orders") == before
+    shop.execute("UPDATE orders SET coupon = 2 WHERE coupon = 3")
+    result = recover(["coupons", "orders"], "replace", backup=backup)
+    assert written(result) == {"public.coupons": (0, 1, 1), "public.orders": (0, 0, 0)}
+
+
+@pytest.mark.parametrize("action", ["SET NULL", "CASCADE"])
+def test_what_a_new_foreign_key_to_itself_would_take_from_a_table_is_not_lost(
+    recover: Any, shop: Any, action: str
+) -> None:
+    shop.execute(f"ALTER TABLE users ADD COLUMN manager int REFERENCES users ON DELETE {action}")
+    shop.execute("INSERT INTO users (id, email) VALUES (900, 'new'); UPDATE users SET manager = 900 WHERE id IN (5, 6)")
+    before = contents(shop, "users", "orders")
+    result = recover(["users", "orders"], "replace")
+    assert result["failed"]
+    assert result["error"]["kind"] == "refused"
+    assert "ON DELETE or ON UPDATE of a foreign key" in result["msg"]
+    assert "rolled back" in result["msg"]
+    assert contents(shop, "users", "orders") == before
+    shop.execute("UPDATE users SET manager = 7 WHERE manager = 900; UPDATE users SET manager = 900 WHERE id = 900")
+    assert written(recover(["users", "orders"], "replace"))["public.users"] == (0, 0, 1)
+
+
+def test_tables_with_foreign_keys_are_replaced_together(recover: Any, shop: Any, back_up: Any) -> None:
+    shop.execute("CREATE TABLE coupons (id int PRIMARY KEY, better int REFERENCES coupons ON DELETE SET NULL)")
+    shop.execute("INSERT INTO coupons VALUES (1, NULL), (2, 1), (3, 2)")
+    shop.execute("ALTER TABLE orders ADD COLUMN coupon int REFERENCES coupons ON DELETE SET NULL ON UPDATE CASCADE")
+    shop.execute("ALTER TABLE orders DISABLE TRIGGER touched; UPDATE orders SET coupon = 1 + id % 3 WHERE id <= 30")
+    backup = back_up()
+    was = contents(shop, "users", "coupons", "orders")
+    shop.execute("INSERT INTO coupons VALUES (4, 3); DELETE FROM coupons WHERE id = 3")
+    shop.execute("INSERT INTO users (id, email) VALUES (900, 'new'); DELETE FROM users WHERE id = 8")
+    shop.execute(
+        "INSERT INTO orders (user_id, coupon) VALUES (900, 4), (900, 2); UPDATE users SET price = 0 WHERE id = 9"
+    )
+    result = recover(["orders", "coupons", "users"], "replace", backup=backup)
+    assert written(result) == {
+        "public.users": (1, 1, 1),
+        "public.coupons": (1, 0, 1),
+        "public.orders": (2, 10, 2),
+    }
+    assert contents(shop, "users", "coupons", "orders") == was
 
 
 def test_rows_without_their_parents_are_refused(recover: Any, shop: Any) -> None:
@@ -438,13 +554,125 @@ def test_writers_wait_and_lose_nothing(recover: Any, shop: Any) -> None:
     assert set(range(1, 501)) <= ids
 
 
-def test_scratch_is_used_again_and_cleaned_up(recover: Any, shop: Any, run_module: Any, tmp_path: Path) -> None:
+def waiting(shop: Any, event: str) -> list[tuple[int]]:
+    """The sessions in the shop that wait for something."""
+    query = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND %s IN (wait_event, wait_event_type)"
+    return list(shop.execute(query, [shop.name, event], url=shop.superuser_url))
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_what_is_committed_while_it_waits_is_seen(recover: Any, shop: Any, isolation: str) -> None:
+    shop.execute(f"ALTER DATABASE \"{shop.name}\" SET default_transaction_isolation TO '{isolation}'")
+    with ThreadPoolExecutor() as pool, shop.session() as session, session.cursor() as cursor:
+        cursor.execute("BEGIN; INSERT INTO users (id, email) VALUES (900, 'new'); DELETE FROM users WHERE id = 1")
+        replacing = pool.submit(recover, ["users", "orders"], "replace")
+        wait_until(lambda: waiting(shop, "Lock"), "the tables are waited for")
+        cursor.execute("COMMIT")
+        result = replacing.result()
+    assert written(result) == {"public.users": (1, 0, 1), "public.orders": (2, 0, 0)}
+    (kept,) = result["kept"]
+    assert kept["rows"] == 1
+
+
+@contextmanager
+def waiting_for_a_standby(shop: Any) -> Iterator[None]:
+    """Let commits in the shop, once written, wait for a standby that is not there."""
+    shop.execute(f'ALTER DATABASE "{shop.name}" SET synchronous_commit TO on')
+    names = "ALTER SYSTEM {} synchronous_standby_names"
+    try:
+        shop.execute(f"{names.format('SET')} TO 'nobody'", url=shop.server.superuser_url())
+        shop.execute("SELECT pg_reload_conf()", url=shop.server.superuser_url())
+        yield
+    finally:
+        shop.execute(names.format("RESET"), url=shop.server.superuser_url())
+        shop.execute("SELECT pg_reload_conf()", url=shop.server.superuser_url())
+        shop.execute(f'ALTER DATABASE "{shop.name}" RESET synchronous_commit', url=shop.admin_url)
+
+
+def test_connection_lost_after_the_commit_was_written_is_not_told_as_rolled_back(recover: Any, shop: Any) -> None:
+    was = contents(shop, "users")
+    shop.execute("UPDATE users SET price = 0 WHERE id = 1")
+    with waiting_for_a_standby(shop), ThreadPoolExecutor() as pool:
+        replacing = pool.submit(recover, ["users"], "replace")
+        wait_until(lambda: waiting(shop, "SyncRep"), "the commit waits")
+        shop.execute("SELECT pg_terminate_backend(%s)", waiting(shop, "SyncRep")[0], url=shop.superuser_url)
+        result = replacing.result()
+    assert result["failed"]
+    assert result["error"]["kind"] == "failed"
+    assert "Either all of it was written or nothing" in result["msg"]
+    assert "rolled back" not in result["msg"]
+    assert contents(shop, "users") == was
+
+
+def test_connection_lost_before_the_commit_was_written_is_told_as_unknown(shop: Any) -> None:
+    shop.execute(
+        "CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END';"
+        "CREATE CONSTRAINT TRIGGER rests AFTER INSERT ON twins DEFERRABLE INITIALLY DEFERRED FOR EACH ROW "
+        "EXECUTE FUNCTION rest()"
+    )
+    before = contents(shop, "twins")
+
+    def write() -> None:
+        with writing(Server(shop.url)) as connection:
+            connection.cursor().execute("INSERT INTO public.twins VALUES (7, 'y')")
+
+    with ThreadPoolExecutor() as pool:
+        committing = pool.submit(write)
+        wait_until(lambda: waiting(shop, "PgSleep"), "the commit waits")
+        shop.execute("SELECT pg_terminate_backend(%s)", waiting(shop, "PgSleep")[0], url=shop.superuser_url)
+        with pytest.raises(Failed) as caught:
+            committing.result()
+    assert "Either all of it was written or nothing" in caught.value.text()
+    assert "rolled back" not in caught.value.text()
+    assert contents(shop, "twins") == before
+
+
+def test_constraint_that_is_broken_at_the_commit_is_told_as_rolled_back(recover: Any, shop: Any) -> None:
+    shop.execute("ALTER TABLE orders ALTER CONSTRAINT orders_user_id_fkey DEFERRABLE INITIALLY DEFERRED")
+    shop.execute("DELETE FROM users WHERE id <= 3")
+    before = contents(shop, "users", "orders")
+    result = recover(["orders"], "insert_missing")
+    assert "orders_user_id_fkey" in result["msg"]
+    assert "rolled back" in result["msg"]
+    with pytest.raises(Refused, match="orders_user_id_fkey") as caught, writing(Server(shop.url)) as connection:
+        connection.cursor().execute("INSERT INTO public.orders (user_id) VALUES (7777)")
+    assert "rolled back" in caught.value.untouched
+    assert contents(shop, "users", "orders") == before
+
+
+@pytest.fixture
+def run(shop: Any, run_module: Any, tmp_path: Path) -> dict[str, Any]:
+    """A run, as a module is given it; rows that are overwritten are kept in its folder."""
     (tmp_path / "state").mkdir(mode=0o700)
     started = run_module(
         "run_journal", state="started", state_dir=str(tmp_path / "state"), kind="restore", environment="production",
         host="here", database=shop.name, reason="", executed_by="me", request={},
     )  # fmt: skip
-    run = {"run_id": ok(started)["run_id"], "state_dir": str(tmp_path / "state"), "phase": "restore", "keep_dir": None}
+    return {"run_id": ok(started)["run_id"], "state_dir": str(tmp_path / "state"), "phase": "restore", "keep_dir": None}
+
+
+def test_scratch_that_cannot_be_dropped_is_named(recover: Any, shop: Any, run: dict[str, Any]) -> None:
+    was = contents(shop, "users")
+    shop.execute("UPDATE users SET price = 0 WHERE id = 2")
+    ok(recover(["users"], keep_scratch=True, **run))
+    scratch = f"{shop.name}__trial_{run['run_id']}"
+    with shop.session(shop.server.superuser_url(scratch)):
+        result = ok(recover(["users"], "replace", may_leave=[scratch], **run))
+        assert written(result) == {"public.users": (0, 1, 0)}
+        assert result["changed"]
+        assert Path(result["kept"][0]["path"]).exists()
+        assert f'DROP DATABASE "{scratch}" WITH (FORCE)' in result["lines"][-1]
+        assert contents(shop, "users") == was
+        # What is refused names what is left, too.
+        shop.execute("CREATE RULE nothing AS ON UPDATE TO users DO INSTEAD NOTHING; UPDATE users SET price = 0")
+        shop.execute("DELETE FROM orders WHERE id = 1; DELETE FROM users WHERE id = 499")
+        result = recover(["users"], "replace", may_leave=[scratch], **run)
+        assert "Rewrite rules" in result["msg"]
+        assert f'DROP DATABASE "{scratch}" WITH (FORCE)' in result["msg"]
+    assert ok(recover([], "clean_up", **run))["changed"]
+
+
+def test_scratch_is_used_again_and_cleaned_up(recover: Any, shop: Any, run: dict[str, Any], tmp_path: Path) -> None:
     shop.execute("DELETE FROM users WHERE id = 1; UPDATE users SET price = 0 WHERE id = 2")
     ok(recover(["users"], keep_scratch=True, **run))
     scratch = f"{shop.name}__trial_{run['run_id']}"

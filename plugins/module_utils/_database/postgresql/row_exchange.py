@@ -49,6 +49,7 @@ class RowExchange:
         self.mapped = mapped
         self._live = live
         self._came, self._there = f"pg_temp.balcon_came_{number}", f"pg_temp.balcon_there_{number}"
+        self._kept = f"kept_{number}"
         self._hashing: Hashing = hashing_of(live, scratch)
         self._mask = bucket_mask(max(live.estimated_rows, scratch.estimated_rows))
         self._wanted: dict[int, Bucket] = {}
@@ -145,10 +146,11 @@ class RowExchange:
                 untouched="Nothing was written to the database.",
                 remedy="Look for room on that disk, then start again.",
             )
-        put_back = f"\\copy {self.table} ({columns}) FROM '{path}'"
+        quoted = str(path).replace("'", "''")
+        put_back = f"\\copy {self.table} ({columns}) FROM '{quoted}'"
         if self.difference.changed:  # rows of the same key are there: beside them, for a person to merge
-            beside = f"CREATE TEMPORARY TABLE kept AS SELECT {columns} FROM {self.table} WHERE false;"
-            put_back = f"{beside}\n\\copy kept FROM '{path}'"
+            beside = f"CREATE TEMPORARY TABLE {self._kept} AS SELECT {columns} FROM {self.table} WHERE false;"
+            put_back = f"{beside}\n\\copy {self._kept} FROM '{quoted}'"
         return {"table": self.table, "path": str(path), "rows": rows, "sha256": digest, "put_back": put_back}
 
     def delete_extra(self, writing: Cursor) -> None:

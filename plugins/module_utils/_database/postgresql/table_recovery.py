@@ -18,6 +18,7 @@ from ..._domain.manifest import check_database, check_server
 from ..._domain.recovered_tables import WRITING, check_columns, map_columns
 from ..._domain.run_states import check_no_run
 from ..._domain.table_names import choose_tables, plain
+from ..._driver import psycopg2
 from .backup import DUMP, read_backup
 from .catalogue import read_catalogue
 from .client_tools import find_client_tools
@@ -143,22 +144,26 @@ def recover(server: Server, plan: RecoveryPlan, wanted: Wanted) -> dict[str, Any
     """
     dropped = DroppedTables(server, plan.dump, plan.manifest, list(plan.created), plan.live)
     left: list[str] = []
-    with _scratch(server, plan, wanted, left) as scratch:
-        if wanted.mode in WRITING:
-            written = write_tables(
-                server,
-                scratch,
-                plan.present,
-                dropped,
-                plan.created,
-                replace=wanted.mode == "replace",
-                keep_dir=wanted.keep_dir,
-            )
-            result = {"changed": written.changed or bool(plan.created), **_result(written, plan)}
-        else:
-            entries = [*_compare(server, plan, scratch), *_created(plan)]
-            lines = comparison_lines(entries, server.database, plan.other)
-            result = {"changed": False, "tables": entries, "lines": lines}
+    try:
+        with _scratch(server, plan, wanted, left) as scratch:
+            if wanted.mode in WRITING:
+                written = write_tables(
+                    server,
+                    scratch,
+                    plan.present,
+                    dropped,
+                    plan.created,
+                    replace=wanted.mode == "replace",
+                    keep_dir=wanted.keep_dir,
+                )
+                result = {"changed": written.changed or bool(plan.created), **_result(written, plan)}
+            else:
+                entries = [*_compare(server, plan, scratch), *_created(plan)]
+                lines = comparison_lines(entries, server.database, plan.other)
+                result = {"changed": False, "tables": entries, "lines": lines}
+    except RollbackError as error:
+        error.remedy = " ".join([error.remedy, *left])
+        raise
     result["lines"] += left
     return result
 
@@ -194,6 +199,8 @@ def _scratch(server: Server, plan: RecoveryPlan, wanted: Wanted, left: list[str]
                 drop_scratch(server, wanted.run_id)
             except RollbackError as error:  # what was written is committed, and must be told
                 left.append(f"{error.message} {error.remedy}")
+            except psycopg2.Error as error:
+                left.append(f"The database {scratch.name!r} could not be dropped: {str(error).strip()}")
 
 
 def _choose(server: Server, manifest: Manifest, shapes: dict[str, Shape], tables: Sequence[str]) -> list[str]:

@@ -102,7 +102,7 @@ def write_tables(
         Failed: the proof failed; all was rolled back.
     """
     written = Written()
-    with _writing(server) as connection, connection.cursor() as cursor, ExitStack() as stack:
+    with writing(server) as connection, connection.cursor() as cursor, ExitStack() as stack:
         _lock(cursor, present)
         exchanges: list[RowExchange] = []
         if scratch and present:
@@ -128,8 +128,13 @@ def write_tables(
 
 
 @contextmanager
-def _writing(server: Server) -> Iterator[Connection]:
-    """Open the one transaction; an error of the server rolls it back and says so."""
+def writing(server: Server) -> Iterator[Connection]:
+    """Open the one transaction, and commit it at the end; an error of the server rolls it back and says so.
+
+    Raises:
+        Refused: the server did not let it be written; all was rolled back.
+        Failed: the connection was lost while it was being committed.
+    """
     try:
         with server.connect() as connection:
             # Whatever the database's default: an older snapshot would not show what was written while we waited.
@@ -178,8 +183,8 @@ def _commit(connection: Connection) -> None:
         raise Failed(
             f"The connection was lost while the rows were being committed: {str(error).strip()}",
             untouched="Either all of it was written or nothing: the server did not say which.",
-            remedy="Look with mode=compare before anything is started again. Rows that were overwritten are in "
-            "keep_dir, by default the folder kept of the run.",
+            remedy="Look with mode=compare before anything is started again. Rows that mode=replace was to overwrite "
+            "are in keep_dir, by default the folder kept of the run.",
         ) from None
 
 
@@ -263,11 +268,11 @@ def _exchange(cursor: Cursor, exchanges: Sequence[RowExchange], replace: bool) -
 
 
 def _prove(cursor: Cursor, exchanges: Sequence[RowExchange], tables: Sequence[str], replace: bool) -> None:
-    for exchange in exchanges:
-        exchange.check_written(cursor, replace=replace)
     cursor.execute(_TOUCHED)
     touched = {table: (inserted, updated, deleted) for table, inserted, updated, deleted in cursor.fetchall()}
     _prove_touched(exchanges, touched, replace)
+    for exchange in exchanges:
+        exchange.check_written(cursor, replace=replace)
     others = {table: sum(numbers) for table, numbers in touched.items() if table not in tables}
     if others:
         told = ", ".join(f"{rows} of {plain(table)}" for table, rows in others.items())
