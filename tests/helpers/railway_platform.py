@@ -69,6 +69,7 @@ class Platform:
 
     Attributes:
         statuses: through which a new deployment goes.
+        next_statuses: the same for the next new deployments, one after the other.
         variables: as the next deployment will see them.
         deployments: all of them, oldest first.
         log: lines of the running application: timestamp, severity, message.
@@ -80,6 +81,7 @@ class Platform:
     """
 
     statuses: tuple[str, ...] = ("BUILDING", "DEPLOYING", "SUCCESS")
+    next_statuses: list[tuple[str, ...]] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=lambda: {"DATABASE_URL": "postgresql://a-secret-of-the-service"})
     deployments: list[Deployment] = field(default_factory=list)
     log: list[tuple[str, str, str]] = field(default_factory=list)
@@ -158,14 +160,14 @@ class Platform:
         """Deploy an image again; without its tag, the newest commit is built."""
         source = self._find(info, id)
         image = source.image if usePreviousImageTag else self.deployments[-1].image
-        return self._shown(self._new(image, dict(self.variables), list(self.statuses)))
+        return self._shown(self._new(image, dict(self.variables), self._ahead()))
 
     def deploymentRollback(self, info: Any, id: str) -> bool:  # noqa: A002, N802
         """Deploy an image again, with the variables of then."""
         source = self._find(info, id)
         if not source.kept:
             raise GraphQLError("Deployment cannot be rolled back")
-        self._new(source.image, dict(source.variables), list(self.statuses))
+        self._new(source.image, dict(source.variables), self._ahead())
         return True
 
     def deploymentRestart(self, info: Any, id: str) -> bool:  # noqa: A002, N802
@@ -184,7 +186,10 @@ class Platform:
     # -- below --------------------------------------------------------------------------------------------------------
 
     def _again(self, source: Deployment) -> Deployment:
-        return self._new(source.image, dict(self.variables), list(self.statuses))
+        return self._new(source.image, dict(self.variables), self._ahead())
+
+    def _ahead(self) -> list[str]:
+        return list(self.next_statuses.pop(0) if self.next_statuses else self.statuses)
 
     def _new(self, image: str, variables: dict[str, str], ahead: list[str]) -> Deployment:
         deployment = Deployment(len(self.deployments) + 1, image, variables, ahead)

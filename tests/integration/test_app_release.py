@@ -68,20 +68,25 @@ class Application:
             "restart": [*command, "1.2.0", str(self.port)],
         }
         version = {"older": "1.1.0"}.get(state, "1.2.0")
-        endpoint = {"name": "app", "url": f"http://127.0.0.1:{self.port}/", "json": {"version": version}}
+        endpoint = {"name": "app", "url": self.url, "json": {"version": version}}
+        gone = {**endpoint, **({} if state == "stopped" else {"status": [500]})}
         given = {
             "state": state,
             "database_url": self.run.database.url,
             "commands": commands,
             "chdir": str(self.folder),
             "environment": {"API_TOKEN": "a-token-of-the-application"},
-            "gone": [endpoint],
+            "gone": [gone],
             "healthy": [{**endpoint, "status": [500]}],
             "deadline": 10,
             **self.run.arguments("reopen"),
             **arguments,
         }
         return self.run_module("app_release", **given)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
 
     @property
     def pid(self) -> Path:
@@ -123,6 +128,22 @@ def test_through_the_window(application: Application) -> None:
     assert application.switch("newer")["error"]["kind"] == "refused"
     outcomes = [event["outcome"] for event in run.run.events()]
     assert outcomes == ["ok", "refused", "ok", "refused", "refused", "ok", "refused"]
+
+
+def test_newer_is_judged_by_what_describes_it(application: Application) -> None:
+    older = {"name": "older", "url": application.url, "json": {"version": "1.1.0"}, "status": [500]}
+    newer = {"name": "newer", "url": application.url, "json": {"version": "1.2.0"}}
+    seen = application.switch("newer", gone=[{**newer, "status": [500]}], healthy=[older])
+    assert [(endpoint["name"], endpoint["healthy"]) for endpoint in seen["endpoints"]] == [("newer", True)]
+    again: dict[str, Any] = {"commands": {"newer": ["true"]}, "deadline": 0.3}
+    unseen = application.switch("newer", gone=[newer], healthy=[older], **again)
+    assert unseen["error"]["kind"] == "failed"
+    assert "status 500" in unseen["msg"]
+    without: tuple[list[Any] | None, ...] = ([], None)
+    for nothing in without:
+        seen = application.switch("newer", gone=nothing, healthy=[{**newer, "status": [500]}], **again)
+        assert [(endpoint["name"], endpoint["healthy"]) for endpoint in seen["endpoints"]] == [("newer", True)]
+        assert application.switch("newer", gone=nothing, healthy=[older], **again)["failed"]
 
 
 @pytest.mark.parametrize("state", ["closed", "candidate", "migrating", "migrated", "swapped"])

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from npm_project import RunOfTest
 from railway_platform import (
     ACCOUNT_TOKEN,
@@ -21,11 +25,12 @@ from railway_platform import (
     connection,
     railway_platform,
 )
-from web_server import reply, web_server
+from web_server import WebServer, reply, web_server
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed, Refused
 from ansible_collections.balcon.rollback.plugins.module_utils._railway import RailwayClient, client_of
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "railway.md"
 VARIABLE = "MAINTENANCE_MODE"
 CHANGES = ("variableUpsert", "deploymentRedeploy", "deploymentRollback", "deploymentRestart", "deploymentStop")
 
@@ -97,7 +102,9 @@ def test_a_deployment_that_crashes(platform: Platform, run_module: Any) -> None:
     result = maintenance(platform, run_module, "on")
     assert "deployment-3 on Railway ended as CRASHED" in result["msg"]
     assert "says false again" in result["msg"]
+    assert "may still come up" in result["msg"]
     assert platform.variables[VARIABLE] == "false"
+    assert [deployment.image for deployment in platform.active] == ["1.2.0"]
 
 
 def test_off_is_not_believed_after_a_deployment_that_crashed(platform: Platform, run_module: Any) -> None:
@@ -125,6 +132,36 @@ def test_a_deployment_that_never_comes(platform: Platform, run_module: Any) -> N
     result = maintenance(platform, run_module, "on", deadline=0.3)
     assert "status BUILDING" in result["msg"]
     assert result["error"]["kind"] == "failed"
+
+
+def test_a_deployment_that_comes_too_late_does_not_stay_in_maintenance(platform: Platform, run_module: Any) -> None:
+    platform.statuses = ("BUILDING",)
+    result = maintenance(platform, run_module, "on", deadline=0.3)
+    assert "says false again" in result["msg"]
+    assert "a deployment that saw true may still come up" in result["msg"]
+    for late in platform.deployments[2:]:
+        late.ahead = ["SUCCESS"]
+    client(platform).service()
+    assert [deployment.variables.get(VARIABLE) for deployment in platform.active] == ["false"]
+
+
+def test_maintenance_that_was_taken_back_is_seen_to_be(platform: Platform, run_module: Any) -> None:
+    platform.next_statuses, platform.statuses = [("BUILDING",)], ("SUCCESS",)
+    result = maintenance(platform, run_module, "on", deadline=0.3)
+    assert "deployment-3 has status BUILDING" in result["msg"]
+    assert "says false again" in result["msg"]
+    assert "may still come up" not in result["msg"]
+    assert [(deployment.id, deployment.variables.get(VARIABLE)) for deployment in platform.active] == [
+        ("deployment-4", "false")
+    ]
+
+
+def test_nothing_is_deployed_where_no_deployment_was_asked_for(platform: Platform, run_module: Any) -> None:
+    platform.ignored.add(VARIABLE)
+    platform.variables[VARIABLE] = "false"
+    result = maintenance(platform, run_module, "on")
+    assert "says false again" in result["msg"]
+    assert "deploymentRedeploy" not in platform.calls
 
 
 # -- tokens ------------------------------------------------------------------------------------------------------------
@@ -224,9 +261,10 @@ class Release:
     def __init__(self, platform: Platform, run_module: Any, run: RunOfTest) -> None:
         self.platform, self.run_module, self.run = platform, run_module, run
 
-    def switch(self, state: str, **changes: Any) -> dict[str, Any]:
+    def switch(self, state: str, outside: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
         options = connection(self.platform, **{"older_deployment": "deployment-1", "deadline": 5, **changes})
         arguments = {"database_url": self.run.database.url, "railway": options, **self.run.arguments("reopen")}
+        arguments.update({"deadline": 1, **outside} if outside else {})
         return self.run_module("app_release", state=state, **arguments)
 
 
@@ -290,3 +328,60 @@ def test_newer_that_nobody_knows(release: Release) -> None:
     result = release.switch("newer")
     assert "Nothing says which deployment on Railway is the newer release" in result["msg"]
     assert len(release.platform.deployments) == 2
+
+
+def test_the_newer_release_is_known_although_nothing_was_stopped(release: Release) -> None:
+    release.switch("checked")
+    newer = release.switch("newer")
+    assert "which is deployment-2 again" in newer["commands"][0]["output_tail"]
+    assert [deployment.image for deployment in release.platform.active] == ["1.2.0"]
+
+
+# -- the document ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def door(platform: Platform) -> Iterator[WebServer]:
+    """What the application that is deployed says of itself; in maintenance it says less."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        found = platform.active
+        if not found:
+            reply("no such application", 404)(handler)
+            return
+        maintenance = found[-1].variables.get(VARIABLE) == "true"
+        closed = maintenance and handler.path != "/api/health"
+        reply(json.dumps({"version": found[-1].image, "maintenance": maintenance}), 503 if closed else 200)(handler)
+
+    with web_server(answer) as server:
+        yield server
+
+
+def documented(door: WebServer, setting: str) -> dict[str, Any]:
+    """What the document says of the outside in one of its settings, with the door of this application."""
+    section = DOCUMENT.read_text().partition("## By Railway's API")[2]
+    block = re.search(r"```yaml\n(.*?)```", section, re.DOTALL)
+    assert block
+    text = block[1].replace("https://api.example.com", door.url)
+    settings: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return {name: value for name, value in settings[setting].items() if name != "railway"}
+
+
+@pytest.mark.parametrize("runs", ["1.1.0", "1.2.0"])
+def test_documented_restart_of_whichever_release_runs(release: Release, door: WebServer, runs: str) -> None:
+    release.platform.variables[VARIABLE] = "true"
+    release.platform.deploy(runs)
+    restarted = release.switch("restarted", outside=documented(door, "rollback_restart"))
+    assert restarted.get("verified"), restarted
+
+
+def test_documented_release_is_seen_older_and_newer(release: Release, door: WebServer) -> None:
+    outside = documented(door, "rollback_release")
+    release.platform.variables[VARIABLE] = "true"
+    release.run.enter("verified")
+    assert release.switch("stopped", outside=outside)["verified"]
+    release.run.enter("swapped")
+    assert release.switch("older", outside=outside)["verified"]
+    release.run.enter("")
+    newer = release.switch("newer", outside=outside)
+    assert newer.get("verified"), newer

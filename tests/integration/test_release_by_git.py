@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from npm_project import RunOfTest
+
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.names import new_run_id
+from ansible_collections.balcon.rollback.plugins.module_utils._run import Run
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 SAY = ["cp", "version", "running"]
@@ -50,6 +55,13 @@ class Checkout:
         }
         result: dict[str, Any] = self.run_module("app_release", **arguments)
         return result
+
+    def take_back(self) -> dict[str, str]:
+        """Begin a restore whose journal says that it took the run back; return what modules are given of it."""
+        restore = Run(self.run.run.state_dir, new_run_id(datetime.now(UTC), secrets.token_hex(2)))
+        restore.create()
+        restore.record("reopen", "restore production's own database", data={"undone_run": self.run.id})
+        return {**self.run.arguments("reopen"), "run_id": restore.run_id}
 
     @property
     def running(self) -> str:
@@ -115,3 +127,28 @@ def test_the_newer_release_is_known_although_the_older_was_never_checked_out(che
     checkout.switch("newer")
     assert checkout.git("rev-parse", "HEAD") == checkout.newest
     assert checkout.running == "1.2.0"
+
+
+def test_a_restore_that_took_the_run_back_knows_the_newer_release(checkout: Checkout) -> None:
+    checkout.run.enter("swapped")
+    checkout.switch("older")
+    checkout.run.enter("")
+    checkout.switch("newer", **checkout.take_back())
+    assert checkout.git("rev-parse", "HEAD") == checkout.newest
+    assert checkout.running == "1.2.0"
+
+
+@pytest.mark.parametrize("records", ["lost", "broken"])
+def test_a_restore_without_the_records_of_the_run_that_it_took_back(checkout: Checkout, records: str) -> None:
+    checkout.run.enter("swapped")
+    checkout.switch("older")
+    checkout.run.enter("")
+    journal = checkout.run.run.journal
+    if records == "lost":
+        shutil.rmtree(journal.parent)
+    else:
+        journal.write_text(journal.read_text().replace("older", "newer"))
+    refused = checkout.switch("newer", **checkout.take_back())
+    assert refused["error"]["kind"] == "refused"
+    assert "Nothing says which revision" in refused["msg"]
+    assert checkout.running == "1.1.0"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NEWEST = "20240107000000-add-project-priority.ts"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rehearsed(scene: Scene) -> None:
     """Evidence of a rehearsal of the newest migration."""
     outcome = scene.play("env=staging")
@@ -48,3 +48,12 @@ def test_check_of_production_prints_the_plan(scene: Scene) -> None:
     looked = scene.play("env=production", "reason=a look", "--tags", "preflight")
     assert looked.exit_code == 0, looked.output
     assert [record["window_seconds"] for record in looked.records] == [0]
+
+
+@pytest.mark.usefixtures("untouched", "rehearsed")
+def test_check_of_production_whose_release_is_switched(scene: Scene) -> None:
+    release = {"commands": {"stop": ["false"], "older": ["false"], "newer": ["false"]}}
+    variables = {"rollback_keep_release": False, "rollback_release": release}
+    outcome = scene.play("env=production", "reason=a look", "--check", production=variables)
+    assert (outcome.exit_code, outcome.folders) == (0, []), outcome.output
+    assert f"Migrations to revert, newest first: {NEWEST}" in outcome.said

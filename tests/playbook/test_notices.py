@@ -85,6 +85,23 @@ def test_check_mode_tells_nobody(scene: Scene, web: WebServer) -> None:
     assert web.requests == []
 
 
+def test_a_mere_look_tells_nobody(scene: Scene, web: WebServer) -> None:
+    """Neither that it would be refused, nor, with evidence, that a rollback is planned."""
+    look = ("env=production", "reason=a look", "--tags", "preflight")
+    refused = play(scene, web, *look)
+    assert refused.records[-1]["outcome"] == "refused", refused.output
+    assert web.requests == []
+    rehearsed = play(scene, web, "env=staging")
+    assert rehearsed.exit_code == 0, rehearsed.output
+    web.requests.clear()
+    before = scene.snapshot()
+    looked = play(scene, web, *look)
+    assert looked.exit_code == 0, looked.output
+    assert "Predicted window" in looked.said
+    assert web.requests == []
+    assert scene.snapshot() == before
+
+
 def test_a_rollback_that_is_restored(scene: Scene, web: WebServer) -> None:
     release = {"commands": {"stop": ["true"], "older": ["false"], "newer": ["true"]}}
     before = scene.contents("production")

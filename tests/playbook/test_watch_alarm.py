@@ -29,10 +29,15 @@ class Shop:
         self.log = folder / "app.log"
         self.log.write_text("")
         self.url = ""
+        self.maintenance_file = folder / "maintenance"
         self._since = 0
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        """Answer, and log."""
+        """Answer, and log; whether it is in maintenance, it says as long as it is well."""
+        if handler.path == "/maintenance":
+            on = self.maintenance_file.exists()
+            (reply("on" if on else "off") if self._since <= 2 else reply("down", 500))(handler)
+            return
         self._since += self.older.exists()
         well = self._since <= 2
         if self._since == 4:
@@ -54,6 +59,15 @@ class Shop:
             "rollback_watch": {"log": {"provider": "file", "file": {"path": str(self.log)}}, **watch},
         }  # fmt: skip
 
+    def maintenance(self) -> dict[str, Any]:
+        """What the inventory says of maintenance mode that the shop itself must show."""
+        return {
+            "provider": "file",
+            "file": {"path": str(self.maintenance_file)},
+            "probe": {"url": f"{self.url}/maintenance", "contains": "on"},
+            "deadline": 2,
+        }
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
@@ -63,13 +77,13 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         yield shop
 
 
-def roll_back(scene: Scene, shop: Shop, **watch: Any) -> Outcome:
+def roll_back(scene: Scene, shop: Shop, maintenance: dict[str, Any] | None = None, **watch: Any) -> Outcome:
     return scene.play(
         "env=production",
         "rollback_rehearse=auto",
         "reason=a test",
         f"confirm={DATABASES['production']}",
-        production=shop.variables(**watch),
+        production={**shop.variables(**watch), **({"rollback_maintenance": maintenance} if maintenance else {})},
     )
 
 
@@ -112,6 +126,28 @@ def test_an_alarm_can_put_maintenance_on_and_close_the_database_and_the_way_back
         assert scene.execute("production", STATE) == before
     finally:
         scene.maintenance_file.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("on_alarm", ["closed", "maintenance"])
+def test_an_alarm_of_an_application_that_cannot_show_maintenance_mode(scene: Scene, shop: Shop, on_alarm: str) -> None:
+    before = scene.execute("production", STATE)
+    outcome = roll_back(scene, shop, shop.maintenance(), baseline_seconds=0, on_alarm=on_alarm)
+    run, database = outcome.records[-1]["run_id"], DATABASES["production"]
+    closed = scene.execute("production", CLOSED, [database], database="postgres")
+    try:
+        assert "does not show it after 2 s" in outcome.said, outcome.output
+        assert not shop.maintenance_file.exists()
+        if on_alarm == "closed":
+            assert (outcome.exit_code, outcome.records[-1]["outcome"]) == (0, "rolled_back"), outcome.output
+            assert closed == [(True,)]
+        else:
+            assert (outcome.exit_code, outcome.records[-1]["outcome"]) == (2, "rolled_back"), outcome.output
+            assert closed == [(False,)]
+            assert scene.execute("production", STATE) == before[:-1]
+            assert "The rollback itself stands" in outcome.said
+    finally:
+        scene.go_back(run)
+    assert scene.execute("production", STATE) == before
 
 
 def test_a_pattern_that_is_none_is_refused_before_anything_is_closed(scene: Scene, shop: Shop, untouched: None) -> None:

@@ -27,9 +27,10 @@ class RailwayProvider(Provider):
         self._redeploy = options.get("redeploy") is not False
         self._deadline = float(options.get("deadline") or DEFAULT_DEADLINE_SECONDS)
         self._client: RailwayClient = client_of(options)
+        self._asked = False  # for a deployment
 
     def turn_on(self) -> None:
-        """Set the variable, and deploy; where that fails the variable gets the value for off again, and is deployed."""
+        """Set the variable, and deploy; where that fails, the variable says off again, and is deployed."""
         try:
             self._set(True)
         except RollbackError as error:
@@ -54,15 +55,26 @@ class RailwayProvider(Provider):
         active = self._client.active()["id"] if self._redeploy else ""
         self._client.set_variable(self._name, self._values[on])
         if active:
-            self._client.wait_until_up(self._client.redeploy(active), self._deadline)
+            self._deploy(active)
+
+    def _deploy(self, source: str) -> None:
+        self._asked = True
+        self._client.wait_until_up(self._client.redeploy(source), self._deadline)
 
     def _take_back(self, error: RollbackError) -> None:
+        """Set the variable to off; where a deployment was asked for, deploy: that one may still come up."""
         try:
-            self._set(False)  # with a deployment: the one that was begun may still come up
+            self._client.set_variable(self._name, self._values[False])
         except RollbackError:
-            error.untouched = (
-                f"The variable {self._name} may still say {self._values[True]}, or a deployment may come up that saw "
-                "it: look at Railway's dashboard, and deploy again."
+            error.untouched = f"The variable {self._name} may still say {self._values[True]}."
+            return
+        error.untouched = f"The variable {self._name} says {self._values[False]} again."
+        if not self._asked:
+            return
+        try:
+            self._deploy(self._client.active()["id"])
+        except RollbackError:
+            error.untouched += (
+                f" It was not seen to be deployed, and a deployment that saw {self._values[True]} may still come up:"
+                " look at Railway's dashboard, and deploy again."
             )
-        else:
-            error.untouched = f"The variable {self._name} says {self._values[False]} again."
