@@ -57,3 +57,11 @@ def test_check_of_production_whose_release_is_switched(scene: Scene) -> None:
     outcome = scene.play("env=production", "reason=a look", "--check", production=variables)
     assert (outcome.exit_code, outcome.folders) == (0, []), outcome.output
     assert f"Migrations to revert, newest first: {NEWEST}" in outcome.said
+
+
+@pytest.mark.parametrize("env", ["production", "staging"])
+def test_a_look_that_finds_something_wrong_fails(scene: Scene, env: str) -> None:
+    looked = scene.play(f"env={env}", "steps=99", "reason=a look", "--tags", "preflight")
+    assert looked.exit_code != 0, looked.output
+    assert looked.records[-1]["error"]["phase"] == "preflight"
+    assert "99" in looked.records[-1]["error"]["message"]
