@@ -47,6 +47,7 @@ async function main() {
     process.env.JWT_SECRET);
   const client = new Client({ connectionString: url });
   await client.connect();
+  if (mischief === 'stray' && verb !== 'status') await client.query('SELECT pg_sleep(20)'); // until it is ended
   const { rows } = await client.query('SELECT name FROM migrations_meta ORDER BY name');
   const names = rows.map((row) => row.name);
   const files = fs.readdirSync(path.join(__dirname, 'migrations')).sort();
