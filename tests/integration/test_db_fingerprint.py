@@ -160,6 +160,18 @@ def test_values_that_rows_exchange_are_seen(fingerprint: Any, shop: Any, file_co
     assert seen == set(TABLES)
 
 
+@pytest.mark.parametrize("method", ["record", "text"])
+def test_a_cast_of_an_enum_to_text_hides_no_change(fingerprint: Any, shop: Any, method: str) -> None:
+    """The owner of a type may give it a cast that makes all its values the same text."""
+    shop.execute("CREATE TYPE feeling AS ENUM ('fine', 'sad'); CREATE TABLE people (mood feeling)")
+    shop.execute("INSERT INTO people VALUES ('fine')")
+    shop.execute("CREATE FUNCTION told(feeling) RETURNS text IMMUTABLE LANGUAGE sql RETURN 'a mood'")
+    shop.execute("CREATE CAST (feeling AS text) WITH FUNCTION told(feeling)")
+    before = fingerprint(method=method)["fingerprint"]
+    shop.execute("UPDATE people SET mood = 'sad'")
+    assert not fingerprint(method=method, compare_to=before)["equal"]
+
+
 def test_budget_reads_the_small_and_counts_the_big(fingerprint: Any, shop: Any, file_copy: str) -> None:
     before = fingerprint(database=file_copy, budget_bytes=60000)
     proofs = {name: table["proof"] for name, table in before["fingerprint"]["tables"].items()}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Manifest = Dict[str, Any]
 
-FORMAT = 1
+FORMAT = 2
 
 FILE_NAME = "manifest.json"
 

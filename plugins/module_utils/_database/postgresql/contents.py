@@ -31,7 +31,8 @@ _PIECE_BYTES = 8 * 1024 * 1024
 _TABLES = """
 SELECT format('%%I.%%I', n.nspname, c.relname), c.relkind, c.oid::bigint, coalesce(pg_table_size(c.oid), 0),
   coalesce((SELECT jsonb_agg(jsonb_build_array(format('%%I', a.attname), a.attgenerated,
-      (a.atttypid = ANY (%(safe)s::regtype[]) OR t.typtype = 'e') AND coalesce(l.collisdeterministic, true))
+      CASE WHEN NOT coalesce(l.collisdeterministic, true) THEN 'text' WHEN t.typtype = 'e' THEN 'enum'
+        WHEN a.atttypid = ANY (%(safe)s::regtype[]) THEN 'value' ELSE 'text' END)
       ORDER BY a.attname COLLATE "C")
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]')
@@ -79,13 +80,14 @@ class Table:
         identity: schema and name, quoted.
         oid: its OID.
         bytes: its size with TOAST, without indexes.
-        columns: the quoted names of columns to be read, by name, and whether hashing the value proves the value.
+        columns: the quoted names of columns to be read, by name, and how each is hashed: C(value), where hashing it
+            proves it and its text is the server's own, C(enum), or C(text) for all others.
     """
 
     identity: str
     oid: int
     bytes: int
-    columns: dict[str, bool]
+    columns: dict[str, str]
 
 
 @dataclass
@@ -131,9 +133,9 @@ def list_tables(
     return found
 
 
-def _chosen(columns: list[list[Any]], method: str, skipped: set[str]) -> dict[str, bool]:
+def _chosen(columns: list[list[str]], method: str, skipped: set[str]) -> dict[str, str]:
     generated = {"v"} if method == "record" else {"s", "v"}
-    return {name: bool(safe) for name, kind, safe in columns if kind not in generated and unquote(name) not in skipped}
+    return {name: how for name, kind, how in columns if kind not in generated and unquote(name) not in skipped}
 
 
 def _qualified(name: str) -> str:
@@ -147,25 +149,33 @@ def rows_query(table: Table, proof: str, method: str) -> str:
     """
     if proof != "contents":
         return f"SELECT count(*), NULL FROM ONLY {table.identity} AS row_"  # noqa: S608  # quoted by the server
-    hashed = _hash_of_record(table.columns) if method == "record" else _hash_of_text(list(table.columns))
+    hashed = _hash(table.columns, by_text=method != "record")
     return f"SELECT count(*), coalesce(sum({hashed}), 0)::text FROM ONLY {table.identity} AS row_"  # noqa: S608
 
 
-def _hash_of_record(columns: Mapping[str, bool]) -> str:
-    values = [f"row_.{name}" for name, safe in columns.items() if safe]
-    as_text = [name for name, safe in columns.items() if not safe]
-    if as_text:
-        values.append(_text_of(as_text))
-    # hash_record_extended adds up the columns' hashes: a sum of it over rows does not tell which row holds which value.
+def _hash(columns: Mapping[str, str], *, by_text: bool) -> str:
+    values = [
+        _text_of(f"row_.{name}", how) if by_text else f"row_.{name}" for name, how in columns.items() if how != "text"
+    ]
+    others = [f"row_.{name}" for name, how in columns.items() if how == "text"]
+    if others or not values:
+        values.append(f"""(ROW({", ".join(others)})::text COLLATE "C")""")
+    return hash_of_values(values)
+
+
+def _text_of(column: str, how: str) -> str:
+    """Return a value as a client is shown it; of an enum by its own function, since its owner may give it a cast."""
+    shown = f"enum_out({column})" if how == "enum" else column
+    return f'({shown}::text COLLATE "C")'
+
+
+def hash_of_values(values: Iterable[str]) -> str:
+    """Return the expression for the hash of a row's values, of which the sum over rows tells which row holds which.
+
+    hash_record_extended adds up the columns' hashes, so that its own sum does not; and it is three times as fast as
+    hashing the row's text, in which the server looks at each character for what it must quote.
+    """
     return f"""hashtextextended(hash_record_extended(ROW({", ".join(values)}), 0)::text COLLATE "C", 0)"""
-
-
-def _hash_of_text(columns: list[str]) -> str:
-    return f"hashtextextended({_text_of(columns)}, 0)"
-
-
-def _text_of(columns: list[str]) -> str:
-    return f"""(ROW({", ".join(f"row_.{name}" for name in columns)})::text COLLATE "C")"""
 
 
 def read_tables(

@@ -20,7 +20,7 @@ _HEADER = re.compile(rb"^(?P<statement>COPY .*? FROM stdin;)\n", re.MULTILINE | 
 
 _END = b"\n\\.\n"
 
-_CHUNK = 1024 * 1024
+_CHUNK = 128 * 1024
 
 
 class Dump(NamedTuple):
@@ -80,25 +80,31 @@ class RowsOfTable:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self.statement = ""
-        self._buffer = self._after_header()
-        self._skip = 1  # the line feed that ends the header, kept so that the end mark is always after one
+        self._held = self._after_header()
+        self._first = True
         self._ended = False
 
     def read(self, _size: int = -1) -> bytes:
         """Return the next bytes of rows, however many; nothing at the end. COPY takes more than it asked for."""
         while not self._ended:
-            end = self._buffer.find(_END)
-            self._ended = end >= 0
-            cut = end + 1 if self._ended else max(0, len(self._buffer) - len(_END) + 1)
-            ready, self._buffer = self._buffer[:cut][self._skip :], self._buffer[cut:]
-            self._skip = 0 if cut else self._skip
-            if ready:
+            more = self._stream.read(_CHUNK)
+            ready = self._cut(self._held + more if self._held else more)
+            if ready or not more:
                 return ready
-            more = b"" if self._ended else self._stream.read(_CHUNK)
-            if not more:
-                return b""
-            self._buffer += more
         return b""
+
+    def _cut(self, seen: bytes) -> bytes:
+        """Return what is rows for certain, and hold back what may be the beginning of the end mark."""
+        end = seen.find(_END)
+        self._ended = end >= 0
+        keep = 0 if self._ended else next((n for n in range(len(_END) - 1, 0, -1) if seen.endswith(_END[:n])), 0)
+        cut = end + 1 if self._ended else len(seen) - keep
+        self._held = seen[cut:] if keep else b""
+        ready = seen[:cut] if cut < len(seen) else seen
+        if self._first and ready:
+            self._first = False
+            return ready[1:]  # the line feed that ends the header, kept so that the end mark is always after one
+        return ready
 
     def readline(self, size: int = -1) -> bytes:
         """Return the next bytes as well: COPY never asks for lines."""

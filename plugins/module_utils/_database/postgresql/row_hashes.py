@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..._domain.row_difference import Bucket, Row
 from ..._driver import one_row
+from .contents import hash_of_values
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -60,10 +61,7 @@ def _hash(columns: Sequence[str], as_they_are: set[str]) -> str:
     as_text = [f"row_.{name}" for name in columns if name not in as_they_are]
     if as_text:
         values.append(f"""(ROW({", ".join(as_text)})::text COLLATE "C")""")
-    # hash_record_extended adds up the columns' hashes: a sum of it over rows does not tell which row holds which value.
-    if not values:
-        return "0::bigint"
-    return f"""hashtextextended(hash_record_extended(ROW({", ".join(values)}), 0)::text COLLATE "C", 0)"""
+    return hash_of_values(values) if values else "0::bigint"
 
 
 def read_buckets(cursor: Cursor, table: str, hashing: Hashing, mask: int) -> dict[int, Bucket]:
