@@ -91,12 +91,19 @@ lines:
   type: list
   elements: str
   sample: ["public.orders: 12 rows are not in backup shop-20261123t081500a3f9, 3 rows go back to older values"]
+back_lines:
+  description: What would be there again, one line for each table.
+  returned: success
+  type: list
+  elements: str
+  sample: ["public.orders: 7 rows that are not there now"]
 """
 
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.written import (
+    back_lines,
     check_loss_may_be,
     lost_lines,
     lost_since,
@@ -133,7 +140,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         journal_data.update(lost_since=lost, changed=False)
         asked = params["confirm"] or not params["job_controller"]
         check_loss_may_be(params["database"], lost, accepted=params["accept_loss"], asked=bool(asked))
-    return {"changed": False, "lost_since": lost, "lines": lost["lines"]}
+    back = back_lines(params["compared"] or [])
+    return {"changed": False, "lost_since": lost, "lines": lost["lines"], "back_lines": back}
 
 
 def main() -> None:

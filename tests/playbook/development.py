@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ansible_collections.balcon.rollback.tests.playbook.scene import (
     DEADLINE_SECONDS,
     PROJECT,
     Outcome,
+    at_terminal,
     clean_environment,
     kill_group,
     playbook_program,
@@ -110,9 +112,8 @@ class Development:
 
     def play(self, *arguments: str, playbook: str = "rollback.yml", **changes: Any) -> Outcome:
         """Run a playbook with some arguments; the keywords are variables of the host that differ."""
-        typed = [part for word in arguments for part in (["-e", word] if not word.startswith("-") else [word])]
         process = subprocess.Popen(
-            [playbook_program(), "-i", str(self._inventory(changes)), playbook, *typed],
+            [playbook_program(), *self._typed(arguments, playbook, changes)],
             cwd=PROJECT,
             env=clean_environment(),
             stdin=subprocess.DEVNULL,
@@ -121,14 +122,30 @@ class Development:
             text=True,
             start_new_session=True,
         )
-        before = set((self.state_dir / "runs").glob("*"))
+        before = self._runs()
         try:
             output, _none = process.communicate(timeout=DEADLINE_SECONDS)
         finally:
             kill_group(process)
-        new = sorted(set((self.state_dir / "runs").glob("*")) - before)
+        return self._outcome(process.returncode, output, before)
+
+    def ask(self, answer: str, *arguments: str, playbook: str = "rollback.yml", **changes: Any) -> Outcome:
+        """Run a playbook at a terminal, as a person does, and type an answer when it asks."""
+        before = self._runs()
+        exit_code, output = at_terminal(answer, self._typed(arguments, playbook, changes))
+        return self._outcome(exit_code, output, before)
+
+    def _typed(self, arguments: Sequence[str], playbook: str, changes: dict[str, Any]) -> list[str]:
+        words = [part for word in arguments for part in (["-e", word] if not word.startswith("-") else [word])]
+        return ["-i", str(self._inventory(changes)), playbook, *words]
+
+    def _runs(self) -> set[Path]:
+        return set((self.state_dir / "runs").glob("*"))
+
+    def _outcome(self, exit_code: int, output: str, before: set[Path]) -> Outcome:
+        new = sorted(self._runs() - before)
         records = [json.loads((folder / "run.json").read_text()) for folder in new if (folder / "run.json").exists()]
-        return Outcome(process.returncode, output, records, new)
+        return Outcome(exit_code, output, records, new)
 
     def _inventory(self, changes: dict[str, Any]) -> Path:
         variables = {

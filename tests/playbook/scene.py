@@ -10,19 +10,21 @@ command line what is wrong.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import psycopg2
 from embedded_postgresql import Cluster, Setting
 from stage import DATABASES, KINDS, RELEASES, Stage
@@ -233,9 +235,8 @@ class Scene:
             playbook: its path in the project.
             changes: for ``production`` or ``staging``: the variables of the inventory that differ.
         """
-        typed = [part for word in arguments for part in (["-e", word] if _is_variable(word) else [word])]
         return subprocess.Popen(
-            [playbook_program(), "-i", str(self.inventory(changes)), playbook, *typed],
+            [playbook_program(), *self._typed(arguments, playbook, changes)],
             cwd=PROJECT,
             env={**clean_environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,
@@ -246,6 +247,10 @@ class Scene:
             start_new_session=True,
         )
 
+    def _typed(self, arguments: Sequence[str], playbook: str, changes: Mapping[str, Variables]) -> list[str]:
+        words = [part for word in arguments for part in (["-e", word] if _is_variable(word) else [word])]
+        return ["-i", str(self.inventory(changes)), playbook, *words]
+
     def play(self, *arguments: str, **options: Any) -> Outcome:
         """Run the playbook to its end; the arguments are those of `start`."""
         before = set(self.runs())
@@ -254,9 +259,18 @@ class Scene:
             output, _none = process.communicate(timeout=DEADLINE_SECONDS)
         finally:
             kill_group(process)
+        return self._outcome(process.returncode, output, before)
+
+    def ask(self, answer: str, *arguments: str, playbook: str = "rollback.yml", **changes: Variables) -> Outcome:
+        """Run the playbook at a terminal, as a person does, and type an answer when it asks."""
+        before = set(self.runs())
+        exit_code, output = at_terminal(answer, self._typed(arguments, playbook, changes))
+        return self._outcome(exit_code, output, before)
+
+    def _outcome(self, exit_code: int, output: str, before: set[Path]) -> Outcome:
         new = sorted(set(self.runs()) - before, key=lambda folder: folder.name)
         records = [json.loads((folder / "run.json").read_text()) for folder in new if (folder / "run.json").exists()]
-        return Outcome(process.returncode, output, records, new)
+        return Outcome(exit_code, output, records, new)
 
     def runs(self) -> list[Path]:
         """The folders of all runs on both hosts."""
@@ -283,6 +297,37 @@ class Scene:
             if time.monotonic() > end:
                 raise AssertionError(f"Not within {deadline:g} seconds: {what}")
             time.sleep(0.02)
+
+
+def at_terminal(answer: str, arguments: list[str]) -> tuple[int, str]:
+    """Run ansible-playbook at a terminal, type an answer when it asks, and return its exit code and what is seen."""
+    terminal = pexpect.spawn(
+        playbook_program(),
+        arguments,
+        cwd=str(PROJECT),
+        env=clean_environment(),
+        timeout=DEADLINE_SECONDS,
+        dimensions=(50, 200),
+        encoding="utf-8",
+        codec_errors="replace",
+    )
+    seen = io.StringIO()
+    terminal.logfile_read = seen
+    try:
+        terminal.expect_exact("to go on:")
+        terminal.sendline(answer)
+        terminal.expect_exact(pexpect.EOF)
+    finally:
+        terminal.close(force=True)
+    return terminal.exitstatus, seen.getvalue().replace("\r\n", "\n")
+
+
+def question_of(outcome: Outcome) -> list[str]:
+    """Return the lines of the question that was asked at a terminal."""
+    lines = outcome.output.splitlines()
+    end = lines.index("Type the name of the database to go on:")
+    begin = max(place for place, line in enumerate(lines[:end]) if line.startswith("TASK "))
+    return lines[begin + 2 : end]
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:

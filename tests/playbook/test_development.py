@@ -19,6 +19,7 @@ import pytest
 from web_server import reply, web_server
 
 from ansible_collections.balcon.rollback.tests.playbook.development import DATABASE, Development
+from ansible_collections.balcon.rollback.tests.playbook.scene import question_of
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Outcome
@@ -65,8 +66,9 @@ def test_the_story(developer: Development) -> None:
     assert "was not confirmed" in unsaid.said
     assert developer.digest() == before
 
-    done = developer.play("env=development", f"confirm={DATABASE}", "reason=it was the wrong column")
+    done = developer.ask(DATABASE, "env=development", "reason=it was the wrong column")
     assert done.exit_code == 0, done.output
+    assert f"Migrations to revert, newest first: {NEWEST}" in question_of(done)
     assert developer.applied() == names[:-1]
     assert developer.rows("SELECT * FROM projects ORDER BY id") == [row[:-1] for row in projects]
     (record,) = done.records

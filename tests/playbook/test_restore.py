@@ -21,7 +21,7 @@ from stage import DATABASES
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain import manifest as manifests
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.written import lost_lines, lost_since
-from ansible_collections.balcon.rollback.tests.playbook.scene import PROJECT, clean_environment
+from ansible_collections.balcon.rollback.tests.playbook.scene import HOSTS, PROJECT, clean_environment, question_of
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Outcome, Scene
@@ -179,6 +179,35 @@ def test_declined_it_puts_everything_back(
     assert databases(scene) == {"restored": True}
     assert not scene.maintenance_file.exists()
     assert set(identity) < set(scene.execute("production", look))
+
+
+def test_at_a_terminal_it_asks_once_line_by_line(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    made = backup()
+    insert(scene, 3)
+    scene.execute("production", "DELETE FROM project_files WHERE id IN (1, 2)")
+    outcome = scene.ask(PRODUCTION, *ASK, "to=latest_good", playbook="restore.yml")
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.records[0]["outcome"] == "restored"
+    question = question_of(outcome)
+    assert question[0] == f"Database: {PRODUCTION}, host {HOSTS['production']}"
+    rows = "public.projects: 3 rows are not in backup"
+    assert f"  {rows} {made.name}, 0 rows go back to older values" in question
+    place = question.index("Back again then:")
+    assert question[place + 1] == "  public.project_files: 2 rows that are not there now"
+    assert not [line for line in question if "\\n" in line]
+
+
+def test_at_a_terminal_another_name_is_no_answer(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    backup()
+    outcome = scene.ask("yes", *ASK, "to=latest_good", playbook="restore.yml")
+    assert outcome.exit_code != 0
+    assert "The restore was not confirmed: yes was given" in outcome.said
+    assert outcome.records[0]["outcome"] == "aborted"
+    assert not scene.maintenance_file.exists()
 
 
 def test_maintenance_that_was_on_stays_on_when_declined(
@@ -414,8 +443,11 @@ def test_a_server_that_goes_away_before_a_run_is_taken_back(
 def test_back_to_before_a_rollback_that_has_ended(
     scene: Scene, restore: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    rolled_back = scene.play(*ASK, "rollback_rehearse=auto", CONFIRM)
+    rolled_back = scene.ask(PRODUCTION, *ASK, "rollback_rehearse=auto")
     assert rolled_back.exit_code == 0, rolled_back.output
+    question = question_of(rolled_back)
+    assert question[0].startswith(f"Database: {PRODUCTION}, ")
+    assert question[1].startswith("Migrations to revert, newest first: ")
     run_id = rolled_back.records[-1]["run_id"]
     insert(scene, 2)
     refused = restore(*ASK, f"run={run_id}", CONFIRM)

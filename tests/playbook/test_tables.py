@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from stage import DATABASES
 
+from ansible_collections.balcon.rollback.tests.playbook.scene import question_of
+
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Scene
     from tests.conftest import ModuleRunner
@@ -63,9 +65,12 @@ def test_it_shows_and_changes_nothing(scene: Scene, damaged: Path) -> None:
 
 
 def test_it_puts_rows_back_when_confirmed(scene: Scene, damaged: Path) -> None:
-    typed = (*ASK, "mode=replace", f"backup={damaged.name}", CONFIRM)
-    outcome = scene.play(*typed, playbook="restore.yml")
+    typed = (*ASK, "mode=replace", f"backup={damaged.name}")
+    outcome = scene.ask(PRODUCTION, *typed, playbook="restore.yml")
     assert outcome.exit_code == 0, outcome.output
+    question = question_of(outcome)
+    assert question[0] == f"Backup {damaged.name}, mode replace:"
+    assert question[1].startswith("  projects: 3 rows with other contents")
     assert "projects: 0 rows inserted, 3 changed back, 0 deleted" in outcome.said
     assert "RESTORED" in outcome.said
     assert (lost(scene), scratch(scene)) == (0, [])

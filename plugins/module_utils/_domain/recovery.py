@@ -383,7 +383,8 @@ def _age(hours: float | None) -> str:
     for unit, length in (("days", 24.0), ("hours", 1.0)):
         if hours >= 2 * length:
             return f"{hours / length:.1f} {unit}"
-    return f"{hours * 60:.0f} minutes"
+    minutes = round(hours * 60)
+    return f"{minutes} {'minute' if minutes == 1 else 'minutes'}"
 
 
 def _problem(status: Status) -> str:

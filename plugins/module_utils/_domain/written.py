@@ -124,6 +124,20 @@ def lost_lines(lost: Mapping[str, Any]) -> list[str]:
     return lines or [f"Nothing: every row of now is in {source} as it is"]
 
 
+def back_lines(compared: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return for a person the rows and columns that a restore brings back, one line for each table."""
+    rows = [
+        f"{table['name']}: {table['missing']} rows that are not there now" for table in compared if table.get("missing")
+    ]
+    columns = [
+        f"{table['name']}.{column['name']}: the column"
+        for table in compared
+        for column in table.get("columns") or []
+        if column["live"] is None
+    ]
+    return rows + columns or ["No row that is not there now"]
+
+
 def _shown(table: Mapping[str, Any] | None) -> list[Any] | None:
     return [table[name] for name in _SEEN_BY] if table else None
 
