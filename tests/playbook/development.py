@@ -139,11 +139,11 @@ class Development:
         words = [part for word in arguments for part in (["-e", word] if not word.startswith("-") else [word])]
         return ["-i", str(self._inventory(changes)), playbook, *words]
 
-    def _runs(self) -> set[Path]:
-        return set((self.state_dir / "runs").glob("*"))
+    def _runs(self) -> list[Path]:
+        return sorted((self.state_dir / "runs").glob("*"))
 
-    def _outcome(self, exit_code: int, output: str, before: set[Path]) -> Outcome:
-        new = sorted(self._runs() - before)
+    def _outcome(self, exit_code: int, output: str, before: list[Path]) -> Outcome:
+        new = [folder for folder in self._runs() if folder not in before]
         records = [json.loads((folder / "run.json").read_text()) for folder in new if (folder / "run.json").exists()]
         return Outcome(exit_code, output, records, new)
 

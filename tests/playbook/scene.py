@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
@@ -267,8 +267,8 @@ class Scene:
         exit_code, output = at_terminal(answer, self._typed(arguments, playbook, changes))
         return self._outcome(exit_code, output, before)
 
-    def _outcome(self, exit_code: int, output: str, before: set[Path]) -> Outcome:
-        new = sorted(set(self.runs()) - before, key=lambda folder: folder.name)
+    def _outcome(self, exit_code: int, output: str, before: Iterable[Path]) -> Outcome:
+        new = sorted(set(self.runs()).difference(before), key=lambda folder: folder.name)
         records = [json.loads((folder / "run.json").read_text()) for folder in new if (folder / "run.json").exists()]
         return Outcome(exit_code, output, records, new)
 
