@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.outcome import outcome, summarise
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.report import render_report
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.wording import downtime_sentence
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
@@ -27,6 +28,7 @@ def journal(*steps: tuple[str, str, str, dict[str, Any]], kind: str = "rollback"
             "action": action,
             "outcome": result,
             "seconds": 1.0,
+            "changed": data.get("found") != data.get("state"),
             "data": data,
         }
         for number, (phase, action, result, data) in enumerate([begin, *steps])
@@ -36,6 +38,7 @@ def journal(*steps: tuple[str, str, str, dict[str, Any]], kind: str = "rollback"
 ERROR = {"error": {"message": "it broke", "remedy": "mend it", "untouched": "nothing"}}
 APPLIED_AGAIN = {"error": {**ERROR["error"], "reapplied": ["3-orders"]}}
 NOT_UNDONE = {**ERROR, "not_undone": True}
+ERRED = ("reopen", "start", "failed", ERROR)
 CLOSED = ("close", "close the database", "ok", {"closed": True})
 BROKE = ("migrate_down", "run the plan", "failed", ERROR)
 RESTORED = ("restore", "restore", "ok", {"restored": True, "restore_seconds": 0.02})
@@ -149,6 +152,21 @@ def test_a_maintenance_mode_that_was_seen_belongs_to_the_window() -> None:
     run = summarise(journal(("gate", "check", "ok", {}), on, CLOSED, REOPENED, FINISHED, off, FINISHED))
     assert run["window_seconds"] == 9.0
     assert summarise(journal(on, off))["window_seconds"] == 0.0
+
+
+def test_maintenance_that_nobody_probed_is_told_beside_the_window() -> None:
+    """Nobody saw that users were shut out by it; nobody saw that they were not."""
+    looked = ("preflight", "look", "ok", {"state": "checked", "found": "off"})
+    on = ("close", "maintenance on", "ok", {"state": "on", "found": "off"})
+    off = ("reopen", "maintenance off", "ok", {"state": "off", "found": "on"})
+    run = summarise(journal(looked, on, GOOD, CLOSED, REOPENED, off, kind="restore"))
+    assert (run["window_seconds"], run["maintenance_seconds"]) == (3.0, 9.0)
+    assert downtime_sentence(run) == "0.1 minutes (3.0 s from closing to reopening); maintenance mode was on for 9.0 s"
+    as_found = ("close", "maintenance on", "ok", {"state": "on", "found": "on"})
+    assert summarise(journal(as_found, CLOSED, REOPENED))["maintenance_seconds"] is None
+    assert summarise(journal(on, CLOSED, ERRED))["maintenance_seconds"] == 5.0
+    seen = {**run, "maintenance_seconds": 3.1}
+    assert downtime_sentence(seen) == "0.1 minutes (3.0 s from closing to reopening)"
 
 
 def test_a_restore_from_after_the_swap_ends_with_the_newer_release() -> None:

@@ -191,6 +191,14 @@ def test_a_restore() -> None:
     assert "Call" not in text
 
 
+def test_maintenance_that_nobody_probed_is_no_downtime_that_users_felt() -> None:
+    events = journal(CLOSED, kind="restore")
+    assert "downtime, as users felt it" in read(events, outcome="restored")
+    longer = read(events, outcome="restored", maintenance_seconds=24.12)
+    assert "the database was closed 24.1 s maintenance mode was on" in longer
+    assert "as users felt it" not in longer
+
+
 def test_what_a_restore_lost() -> None:
     events = journal(CLOSED, kind="restore")
     lost = {"tables": [{"name": "orders", "rows": 12, "changed": 3}], "rows": 12, "changed": 3, "known": True}

@@ -89,6 +89,8 @@ def test_a_run_that_ended_and_one_that_did_not() -> None:
     killed = run_entry(RUN, [BEGIN, event("close", closed=True)], ended=False)
     assert (killed["outcome"], killed["finished_at"]) == ("unfinished", None)
     assert "phase close" in killed["problem"]
+    kept = [BEGIN, event("close", closed=True), event("restore", restored=True)]
+    assert "its controller died before it could report" in run_entry(RUN, kept, ended=False)["problem"]
 
 
 @pytest.mark.parametrize("events", [[], [event()], [{"data": None}], [{**BEGIN, "at": "never"}]])

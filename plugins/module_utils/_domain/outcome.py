@@ -48,6 +48,7 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
         "phases": _phases(events),
         "window_seconds": round(sum(window.values()), 3) if window else 0.0,
         "window_breakdown": window,
+        "maintenance_seconds": maintenance_seconds(events),
         "candidate": _candidate(events),
         "restore_seconds": _latest(events, "restore_seconds", None),
         "loss": _loss(events),
@@ -204,6 +205,23 @@ def window_events(events: Sequence[Event]) -> list[Event]:
         return []
     last = max((place for place, event in enumerate(inside) if _lets_in(event)), default=len(inside) - 1)
     return inside[first : last + 1]
+
+
+def maintenance_seconds(events: Sequence[Event]) -> float | None:
+    """Return how long the run had maintenance mode on, up to its last event where it left it on; None where it did not.
+
+    Without a probe nobody knows whether users felt it: then the window begins only where the database was closed.
+    """
+    on = next((event for event in events if _switched(event, "on")), None)
+    if on is None:
+        return None
+    off = next((event for event in reversed(events) if _switched(event, "off")), events[-1])
+    return round(max(_end(off), _end(on)) - _begin(on), 3)
+
+
+def _switched(event: Event, state: str) -> bool:
+    data = event["data"]
+    return event["outcome"] == "ok" and data.get("state") == state and bool(event.get("changed"))
 
 
 def _shuts_out(event: Event) -> bool:

@@ -20,6 +20,7 @@ from .wording import (
     action_lines,
     contact_lines,
     loss_sentence,
+    maintenance_beyond_window,
     may_have_lost,
     needs_a_person,
     next_steps,
@@ -142,7 +143,9 @@ def _figures(run: Mapping[str, Any]) -> Markup:
     window = f"{run['window_seconds']:.1f} s" if run["window_seconds"] else "none"
     rows = run["loss"]["rows"] if may_have_lost(run) else 0
     at_most = "up to " if rows and run["outcome"] == "failed" else ""
-    downtime = "downtime" + (" so far: see whether it is open" if run["outcome"] == "failed" else ", as users felt it")
+    maintenance = maintenance_beyond_window(run)
+    felt = "downtime, as users felt it" if maintenance is None else "the database was closed"
+    downtime = "downtime so far: see whether it is open" if run["outcome"] == "failed" else felt
     figures = [(window, downtime), (f"{at_most}{rows:,}", "rows whose content went away")]
     since = run.get("lost_since")
     if since and may_have_lost(run):
@@ -152,6 +155,8 @@ def _figures(run: Mapping[str, Any]) -> Markup:
         figures.append((f"{run['restore_seconds']:.3f} s", "to put the original back"))
     if run["plan"] or run["kind"] != "restore":
         figures.append((str(len(run["plan"])), "migrations in the plan"))
+    if maintenance is not None:
+        figures.insert(1, (f"{maintenance:.1f} s", "maintenance mode was on; what users felt of it was not probed"))
     tiles = (element("div", element("strong", figure), element("span", what)) for figure, what in figures)
     return element("section", *tiles, class_="figures")
 

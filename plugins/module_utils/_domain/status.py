@@ -139,7 +139,7 @@ def run_entry(run_id: str, events: Sequence[Event], *, ended: bool) -> Entry:
     unfinished = {
         "outcome": UNFINISHED,
         "finished_at": None,
-        "problem": f"it has not ended; its last event is of {events[-1]['at']} (phase {events[-1]['phase']})",
+        "problem": _how_it_stopped(events[-1]),
     }
     return {
         **unknown_run(run_id),
@@ -147,6 +147,12 @@ def run_entry(run_id: str, events: Sequence[Event], *, ended: bool) -> Entry:
         "last_event_at": events[-1]["at"],
         **(finished if ended else unfinished),
     }
+
+
+def _how_it_stopped(last: Event) -> str:
+    if last["outcome"] == "ok" and last["data"].get("restored"):
+        return f"its controller died before it could report; at {last['at']}: {last['action']}"
+    return f"it has not ended; its last event is of {last['at']} (phase {last['phase']})"
 
 
 def unknown_run(run_id: str) -> Entry:

@@ -55,6 +55,8 @@ OF_A_RESTORE = {
 }
 """Entries of C(run.json) that only a restore has."""
 
+_SAME_SECONDS = 0.5
+
 WENT_WELL = ("rehearsed", "rolled_back")
 """Outcomes after which nobody needs to be called; so is C(restored) for a restore, which was asked for."""
 
@@ -82,7 +84,15 @@ def watch_alarmed(run: Mapping[str, Any]) -> bool:
 def downtime_sentence(run: Mapping[str, Any]) -> str:
     """Say how long users were without the application."""
     seconds = run["window_seconds"]
-    return f"{seconds / 60:.1f} minutes ({seconds:.1f} s from closing to reopening)" if seconds else "none"
+    closed = f"{seconds / 60:.1f} minutes ({seconds:.1f} s from closing to reopening)" if seconds else "none"
+    longer = maintenance_beyond_window(run)
+    return f"{closed}; maintenance mode was on for {longer:.1f} s" if longer else closed
+
+
+def maintenance_beyond_window(run: Mapping[str, Any]) -> float | None:
+    """Return the seconds of maintenance mode where it was on for longer than the window that is known; else None."""
+    seconds = run.get("maintenance_seconds")
+    return seconds if seconds and seconds > run["window_seconds"] + _SAME_SECONDS else None
 
 
 def loss_sentence(run: Mapping[str, Any], mark: Callable[[str], str] = str) -> str:
