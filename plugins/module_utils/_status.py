@@ -57,6 +57,7 @@ class Look:
         max_age_hours: hours for which evidence is good.
         now: the present time, UTC.
         problems: sentences, filled in by looking.
+        asking_run: the run that asks, which has just begun and is not told of.
         unreadable: folders that are there and could not be read, filled in by looking.
     """
 
@@ -65,6 +66,7 @@ class Look:
     signing_key: str | None = None
     check_files: bool = False
     max_age_hours: float = 24.0
+    asking_run: str = ""
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     problems: list[str] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
@@ -190,7 +192,8 @@ def _read_manifest(folder: Path, look: Look) -> manifests.Manifest:
 
 def read_runs(look: Look) -> list[Entry]:
     """List the runs of the state folder, newest first; of a broken journal, what its name tells."""
-    runs = [entry for folder in _entries(look, look.state_dir / "runs") for entry in _run(folder, look)]
+    folders = [folder for folder in _entries(look, look.state_dir / "runs") if folder.name != look.asking_run]
+    runs = [entry for folder in folders for entry in _run(folder, look)]
     return newest_first(runs, "started_at")
 
 

@@ -39,6 +39,10 @@ options:
     description: Hours for which a rehearsal is good, for C(valid_until) in RV(evidence).
     type: float
     default: 24.0
+  asking_run:
+    description: The run that asks. It has just begun, and is not told of.
+    type: str
+    default: ""
 seealso:
   - module: balcon.rollback.retention
   - module: balcon.rollback.db_info
@@ -152,6 +156,7 @@ SPEC = ArgumentSpec(
         "signing_key": {"type": "str", "no_log": True},
         "check_files": {"type": "bool", "default": False},
         "evidence_max_age": {"type": "float", "default": 24.0},
+        "asking_run": {"type": "str", "default": ""},
     }
 ).merge(DATABASE)
 
@@ -166,6 +171,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         signing_key=params["signing_key"] or None,
         check_files=params["check_files"],
         max_age_hours=params["evidence_max_age"],
+        asking_run=params["asking_run"],
     )
     return {"changed": False, **read_status(where, params)}
 

@@ -161,6 +161,12 @@ class Scene:
         )
         return {"databases": databases, "shop": self.contents(kind), "ours": ours}
 
+    def sessions(self, kind: str) -> list[Any]:
+        """Our sessions on an environment's server."""
+        return self.execute(
+            kind, "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'balcon.rollback%%'"
+        )
+
     def contents(self, kind: str, database: str | None = None) -> Variables:
         """The state table of a database, its columns and a hash over each table's rows."""
         state = self.execute(kind, "SELECT name, executed_at::text FROM migrations_meta ORDER BY 1", database=database)
@@ -337,6 +343,27 @@ def kill_group(process: subprocess.Popen[str]) -> None:
     process.wait()
     if process.stdout:
         process.stdout.close()
+
+
+def kill_everything(process: subprocess.Popen[str]) -> None:
+    """End ansible-playbook and all that it started and is still below it: workers, the module, the migration tool."""
+    family = _descendants(process.pid)
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    kill_group(process)
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes below one, itself first. The keeper is not among them: it has nobody above it any more."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for known in found:
+        found += [child for child, parent in parents.items() if parent == known]
+    return found
 
 
 def _is_variable(word: str) -> bool:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +20,7 @@ from stage import COMMENT, DATABASES
 from writers import REFERENCE_PREFIX, SqlWriter, keep_writing
 
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run
-from ansible_collections.balcon.rollback.tests.playbook.scene import kill_group
+from ansible_collections.balcon.rollback.tests.playbook.scene import kill_everything, kill_group
 
 if TYPE_CHECKING:
     import subprocess
@@ -86,27 +84,6 @@ def _written(scene: Scene) -> dict[str, dict[str, Any]]:
 def kill_controller(process: subprocess.Popen[str]) -> None:
     """End ansible-playbook only, as somebody does who types kill -9; Ansible's workers have sessions of their own."""
     kill_group(process)
-
-
-def kill_everything(process: subprocess.Popen[str]) -> None:
-    """End ansible-playbook and all that it started and is still below it: workers, the module, the migration tool."""
-    family = _descendants(process.pid)
-    for pid in family:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    kill_group(process)
-
-
-def _descendants(pid: int) -> list[int]:
-    """The processes below one, itself first. The keeper is not among them: it has nobody above it any more."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for known in found:
-        found += [child for child, parent in parents.items() if parent == known]
-    return found
 
 
 def is_open(scene: Scene) -> bool:

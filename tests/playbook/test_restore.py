@@ -21,7 +21,13 @@ from stage import DATABASES
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain import manifest as manifests
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.written import lost_lines, lost_since
-from ansible_collections.balcon.rollback.tests.playbook.scene import HOSTS, PROJECT, clean_environment, question_of
+from ansible_collections.balcon.rollback.tests.playbook.scene import (
+    HOSTS,
+    PROJECT,
+    clean_environment,
+    kill_everything,
+    question_of,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Outcome, Scene
@@ -218,6 +224,73 @@ def test_maintenance_that_was_on_stays_on_when_declined(
     outcome = restore(*ASK, "to=latest_good", "confirm=shop")
     assert outcome.exit_code != 0
     assert scene.maintenance_file.exists()
+
+
+def test_killed_while_the_backup_is_restored_beside(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    """Production is open and as it was; what is left is said, and the same command goes through."""
+    made = backup()
+    insert(scene, 3)
+    before = scene.contents("production")
+    process = scene.start(*ASK, "to=latest_good", CONFIRM, playbook="restore.yml")
+    try:
+        scene.wait(lambda: "restored" in databases(scene), "the backup is being restored")
+    finally:
+        kill_everything(process)
+    scene.wait(lambda: not scene.sessions("production"), "no session of it is left")
+    assert scene.contents("production") == before
+    assert databases(scene) == {"restored": True}
+    looked = restore("env=production")
+    assert looked.exit_code == 0, looked.output
+    assert "Run under way: none" in looked.said
+    assert "Maintenance mode: on. No run is under way: whoever turned it on turns it off" in looked.said
+    (killed,) = scene.runs()
+    assert f"Run {killed.name}: it has not ended" in looked.said
+    outcome = restore(*ASK, "to=latest_good", CONFIRM)
+    assert outcome.exit_code == 0, outcome.output
+    assert (outcome.records[0]["outcome"], outcome.records[0]["backup_id"]) == ("restored", made.name)
+    assert not scene.maintenance_file.exists()
+
+
+def test_killed_after_the_backup_took_the_place(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The run has not ended, and can be ended either way."""
+    backup()
+    insert(scene, 3)
+    restarts = tmp_path / "restarts"
+    restart = ["sh", "-c", f"touch {restarts}; exec sleep 60"]
+    process = scene.start(
+        *ASK, "to=latest_good", CONFIRM, "rollback_lease_seconds=8", playbook="restore.yml",
+        production={"rollback_restart": {"commands": {"restart": restart}}},
+    )  # fmt: skip
+    try:
+        scene.wait(restarts.exists, "the application is being restarted")
+    finally:
+        kill_everything(process)
+    assert "is at work (state swapped)" in restore("env=production").said
+    scene.wait(lambda: not scene.sessions("production"), "its keeper has left it to a person")
+    (killed,) = scene.runs()
+    looked = restore("env=production")
+    assert f"Run {killed.name} swapped and did not end" in looked.said
+    assert f"restore.yml -e env=production -e run={killed.name} -e keep_written=true" in looked.said
+    before = scene.contents("production")
+    outcome = restore(*ASK, f"run={killed.name}", "keep_written=true", CONFIRM)
+    assert outcome.exit_code == 0, outcome.output
+    (record,) = outcome.records
+    assert record["outcome"] == "restored"
+    assert f"Run {record['run_id']}: it has not ended" not in outcome.said
+    assert scene.contents("production") == before
+    assert not scene.maintenance_file.exists()
+    assert "Run under way: none" in restore("env=production").said
+
+
+def test_maintenance_that_cannot_be_seen_does_not_stop_a_look(restore: Callable[..., Outcome]) -> None:
+    blind = {"provider": "command", "command": {"on": ["true"], "off": ["true"], "status": ["/nowhere/at/all"]}}
+    looked = restore("env=production", production={"rollback_maintenance": blind})
+    assert looked.exit_code == 0, looked.output
+    assert "Maintenance mode: it could not be seen: " in looked.said
 
 
 @pytest.mark.usefixtures("untouched")

@@ -328,7 +328,7 @@ def _for_open_run(status: Status) -> Iterator[str | Step]:
         )
         yield Step(
             "Or keep what is there now, and end the run",
-            "Nothing is lost; production stays rolled back.",
+            "Nothing is lost; what is set aside stays so.",
             f"-e run={run_id} -e keep_written=true",
         )
 
