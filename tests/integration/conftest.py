@@ -94,9 +94,10 @@ class Database:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run whatever uses a server on each version."""
+    """Run whatever uses a server on each version, or on the newest alone where a test says so."""
     if "server" in metafunc.fixturenames:
-        parameters = [pytest.param(version, id=f"postgresql-{version}") for version in VERSIONS]
+        versions = [max(VERSIONS)] if metafunc.definition.get_closest_marker("newest_server") else [*VERSIONS]
+        parameters = [pytest.param(version, id=f"postgresql-{version}") for version in versions]
         metafunc.parametrize("server", parameters, indirect=True, scope="session")
 
 

@@ -41,8 +41,8 @@ class Project(NpmProject):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        connected = "await client.connect();"
-        (folder / "tool.cjs").write_text(TOOL.replace(connected, f"{connected}\n  await client.query('{STATE}');", 1))
+        begin = "  const { rows }"
+        (folder / "tool.cjs").write_text(TOOL.replace(begin, f"  await client.query('{STATE}');\n{begin}", 1))
 
     def add(self, name: str, up: str, down: str) -> None:
         """Write a migration of two SQL texts."""
@@ -90,6 +90,7 @@ def scene(run_module: ModuleRunner, database: Database, tmp_path: Path) -> Scene
     return Scene(run_module, database, tmp_path / "project")
 
 
+@pytest.mark.newest_server
 def test_the_example_backend(run_module: ModuleRunner, database: Database) -> None:
     run_module.secrets |= {database.password, ENVIRONMENT["JWT_SECRET"]}
     engine = {"project_dir": str(BACKEND), "manifest": "migration-manifest.json", "node_path": node_folder()}
@@ -133,6 +134,7 @@ def test_not_null_without_default_is_read_and_seen(scene: Scene) -> None:
     assert result["migrations"][0]["round_trip"] == "failed"
 
 
+@pytest.mark.newest_server
 def test_without_rows_it_would_not_be_seen(scene: Scene) -> None:
     scene.project.add("4-code", "ALTER TABLE users ADD COLUMN code text NOT NULL", "ALTER TABLE users DROP COLUMN code")
     assert scene.rules(fill_rows=0) == {"not-null-without-default": "both"}
@@ -220,6 +222,7 @@ STORIES: dict[str, tuple[str, str, dict[str, str]]] = {
 }
 
 
+@pytest.mark.newest_server
 @pytest.mark.parametrize("part", range(3))
 def test_stories(scene: Scene, part: int) -> None:
     """Each migration has a table of its own, so that a third of them is tried in one check."""
@@ -237,6 +240,7 @@ def test_stories(scene: Scene, part: int) -> None:
     assert found == {story: expected for story, (_up, _down, expected) in told.items()}
 
 
+@pytest.mark.newest_server
 def test_a_reason_lets_it_pass(scene: Scene) -> None:
     scene.project.add("4-new", "ALTER TABLE users DROP COLUMN phone", "ALTER TABLE users ADD COLUMN phone text")
     file = scene.project.folder / "migrations" / "4-new.js"
@@ -264,6 +268,7 @@ def test_a_failure_of_released_migrations_is_named(scene: Scene) -> None:
     assert (finding["rule"], finding["migration"]) == ("up-fails", "2-x.js")
 
 
+@pytest.mark.newest_server
 def test_a_seed_of_the_project(scene: Scene) -> None:
     scene.project.add("4-new", "CREATE UNIQUE INDEX one ON users ((true))", "DROP INDEX one")
     script = f"""const {{ Client }} = require('pg');
@@ -276,6 +281,7 @@ def test_a_seed_of_the_project(scene: Scene) -> None:
     assert found == {"index-not-concurrent": "text", "up-fails": "scratch"}
 
 
+@pytest.mark.newest_server
 def test_the_application_works_after_each_step(scene: Scene) -> None:
     scene.project.add("4-new", "ALTER TABLE users ADD COLUMN city text", "ALTER TABLE users DROP COLUMN city")
     script = """const { Client } = require('pg');
@@ -288,6 +294,7 @@ def test_the_application_works_after_each_step(scene: Scene) -> None:
     assert scene.rules(verify=[*verify, "town"]) == {"app-fails-after-up": "scratch", "app-fails-after-down": "scratch"}
 
 
+@pytest.mark.newest_server
 def test_a_table_that_cannot_be_filled_is_said(scene: Scene) -> None:
     scene.project.add("3-x", "CREATE TABLE codes (code text NOT NULL CHECK (code ~ '^[0-9]{13}$'))", "DROP TABLE codes")
     scene.project.add("4-new", "ALTER TABLE codes ADD COLUMN x int", "ALTER TABLE codes DROP COLUMN x")
@@ -377,6 +384,7 @@ def test_a_tool_that_goes_elsewhere_is_ended_before_it_migrates(
     assert scene.database.relatives() == before
 
 
+@pytest.mark.newest_server
 def test_a_status_command_that_fails_shows_where_the_tool_goes_all_the_same(scene: Scene) -> None:
     scene.project.add("4-city", "ALTER TABLE users ADD COLUMN city text", "ALTER TABLE users DROP COLUMN city")
     result = scene.lint(environment={"MISCHIEF_STATUS": "fail"})
@@ -384,6 +392,7 @@ def test_a_status_command_that_fails_shows_where_the_tool_goes_all_the_same(scen
     assert result["unproven"] == []
 
 
+@pytest.mark.newest_server
 def test_without_a_status_command_it_is_said_what_that_leaves_open(scene: Scene) -> None:
     scene.project.add("4-city", "ALTER TABLE users ADD COLUMN city text", "ALTER TABLE users DROP COLUMN city")
     scripts = {"up_one": "migrate:one", "status": "no-such-script"}
@@ -393,6 +402,7 @@ def test_without_a_status_command_it_is_said_what_that_leaves_open(scene: Scene)
     assert "no status command" in sentence
 
 
+@pytest.mark.newest_server
 def test_the_copy_of_a_project_cannot_be_read_by_others(scene: Scene) -> None:
     scene.project.add("4-city", "ALTER TABLE users ADD COLUMN city text", "ALTER TABLE users DROP COLUMN city")
     scene.project.folder.chmod(0o755)
