@@ -9,13 +9,16 @@ A step is made long by a lock that the test holds until it has seen the line tha
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ansible_runner
 import pytest
 from live_playbook import LivePlaybook
+from ssh_server import ssh_server
 
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run
 from ansible_collections.balcon.rollback.tests.integration.conftest import Database
@@ -91,6 +94,42 @@ def test_a_dump_says_how_far_it_is_while_it_runs(orders: Database, state_dir: Pa
     assert " | 0:" in line
     assert " 1 tables" in line
     assert files_of_progress() <= before
+
+
+@pytest.mark.newest_server
+@pytest.mark.parametrize("pipelining", ["True", "False"])
+def test_it_comes_through_ssh_as_well(orders: Database, state_dir: Path, start: Start, pipelining: str) -> None:
+    before = files_of_progress()
+    with ssh_server() as server, locked(orders, "LOCK TABLE orders") as release:
+        playbook = start(
+            backup_task(orders, state_dir),
+            arguments=["-e", json.dumps(server.variables)],
+            environment={"ANSIBLE_PIPELINING": pipelining},
+        )
+        line = playbook.read_until(is_progress("db_backup"))
+        release()
+        assert playbook.finish() == 0, playbook.output
+    assert f"dump {orders.name}: " in line
+    assert files_of_progress() <= before
+
+
+@pytest.mark.newest_server
+def test_a_job_controller_gets_it_as_an_event(orders: Database, state_dir: Path, start: Start, tmp_path: Path) -> None:
+    """AWX and its like run playbooks through ansible-runner, whose callback plugin wraps whatever is displayed."""
+    plugin = Path(ansible_runner.__file__).parent / "display_callback" / "callback"
+    (tmp_path / "events" / "job_events").mkdir(parents=True)
+    runner = {
+        "ANSIBLE_STDOUT_CALLBACK": "awx_display",
+        "ANSIBLE_CALLBACK_PLUGINS": str(plugin),
+        "AWX_ISOLATED_DATA_DIR": str(tmp_path / "events"),
+    }
+    with locked(orders, "LOCK TABLE orders") as release:
+        playbook = start(backup_task(orders, state_dir), environment=runner)
+        line = playbook.read_until(lambda line: "[shop] db_backup | " in line)
+        release()
+    assert playbook.finish() == 0, playbook.output
+    assert f"dump {orders.name}: " in line
+    assert line.startswith("\x1b[K")  # the mark of an event of its own
 
 
 def test_a_fingerprint_says_that_it_is_under_way(orders: Database, start: Start) -> None:
