@@ -253,6 +253,38 @@ def test_killed_while_the_backup_is_restored_beside(
     assert not scene.maintenance_file.exists()
 
 
+def test_killed_between_closing_and_the_swap(
+    scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path]
+) -> None:
+    """Its keeper opens the database again, as it was, and turns maintenance mode off."""
+    backup()
+    insert(scene, 3)
+    before = scene.contents("production")
+
+    def is_open() -> bool:
+        look = "SELECT datallowconn FROM pg_database WHERE datname = %s"
+        return scene.execute("production", look, [PRODUCTION], database="postgres") == [(True,)]
+
+    process = scene.start(*ASK, "to=latest_good", CONFIRM, "rollback_lease_seconds=8", playbook="restore.yml")
+    try:
+        with scene.session("production", "postgres") as session, session.cursor() as cursor:
+            scene.wait(lambda: databases(scene).get("restored"), "the backup stands beside")
+            scene.wait(lambda: not is_open(), "it is closed")
+            session.autocommit = False
+            cursor.execute("LOCK TABLE pg_database IN SHARE MODE")  # nothing can be renamed
+            kill_everything(process)
+            session.rollback()
+    finally:
+        kill_everything(process)
+    scene.wait(is_open, "the keeper has opened it")
+    scene.wait(lambda: not scene.maintenance_file.exists(), "maintenance mode is off")
+    assert scene.contents("production") == before
+    looked = restore("env=production")
+    assert "its controller died before it could report" in looked.said
+    assert "the keeper opened the original again" in looked.said
+    scene.execute("production", "DELETE FROM projects WHERE title LIKE 'written after %'")
+
+
 def test_killed_after_the_backup_took_the_place(
     scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path], tmp_path: Path
 ) -> None:
