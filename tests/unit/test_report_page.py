@@ -22,6 +22,13 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.outcome im
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.report import render_report
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.report_page import render_page
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.report_picture import WIDTH
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.watch import (
+    Level,
+    LogRules,
+    Round,
+    Thresholds,
+    Watch,
+)
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202egnp.exe\u200b&amp;\ud800\x00"
@@ -172,6 +179,24 @@ def test_notices_and_watch_are_there_as_well_in_the_markdown() -> None:
         assert words in markdown
     assert "ansible-playbook restore.yml -e env=production -e run=20261123t080000abcd" in text
     assert "ansible-playbook restore.yml -e env=production -e run=20261123t080000abcd" in markdown
+
+
+def test_what_the_watch_saw_is_told_in_sentences() -> None:
+    watch = Watch(Level({"door": 40.0}, 1.5, 15.0), Thresholds(), LogRules())
+    for after in (0.0, 10.0, 20.0):
+        answered = {"name": "door", "healthy": after < 20, "reason": "status 500", "latency_ms": 21.4}
+        watch.take(Round(after, [answered, {**answered, "name": "new"}], errors=1, notes=["it was rotated"]))
+    events = journal(CLOSED, SWAPPED, FINISHED, ("watch", "watch", 9.0, 0.1, "ok", {"watch": watch.summary()}))
+    text, markdown = read(events), render_report(summarise(events), events)
+    for words in (
+        "Looked 3 times in 20 s: 6 requests, 2 not as described",
+        "door: 21 ms (median), before 40 ms",
+        "new: 21 ms (median), before not known",
+        "Log: 3 errors; 9 errors a minute, before 1.5",
+        "After 10 s: it was rotated",
+    ):
+        assert words in text
+        assert f"- {words}" in markdown
 
 
 def test_a_restore() -> None:

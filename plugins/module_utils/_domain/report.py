@@ -19,6 +19,7 @@ from .wording import (
     next_steps,
     outcome_sentence,
     watch_alarmed,
+    watch_lines,
 )
 
 if TYPE_CHECKING:
@@ -160,7 +161,12 @@ def _watch(run: Mapping[str, Any]) -> str:
     seen = run.get("watch")
     if not seen:
         return ""
-    return "\n".join(["### Watch", f"**{'ALARM' if watch_alarmed(run) else 'No alarm'}.**", "", _outline(seen, 0)])
+    head = ["### Watch", f"**{'ALARM' if watch_alarmed(run) else 'No alarm'}.**", ""]
+    lines = watch_lines(run)
+    if lines is None:
+        return "\n".join([*head, _outline(seen, 0)])
+    breaches = ["- Breaches:", _outline(seen["breaches"], 1)] if seen.get("breaches") else []
+    return "\n".join([*head, *(f"- {_text(line)}" for line in lines), *breaches])
 
 
 def _notices(run: Mapping[str, Any]) -> str:

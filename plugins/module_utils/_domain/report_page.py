@@ -26,6 +26,7 @@ from .wording import (
     next_steps,
     outcome_sentence,
     watch_alarmed,
+    watch_lines,
 )
 
 if TYPE_CHECKING:
@@ -283,8 +284,9 @@ def _watch(run: Mapping[str, Any]) -> Markup | None:
         return None
     alarm = _mark("alarm", "bad") if watch_alarmed(run) else _mark("no alarm")
     breaches = seen.get("breaches")
+    lines = watch_lines(run)
     rest = {name: entry for name, entry in seen.items() if name not in ("breaches", "alarm")}
-    parts = [element("h2", "Watch after reopening"), element("p", alarm), outline(rest)]
+    parts = [element("h2", "Watch after reopening"), element("p", alarm), outline(rest if lines is None else lines)]
     if breaches:
         parts += [element("h3", "Breaches"), outline(breaches)]
     return element("section", *parts)

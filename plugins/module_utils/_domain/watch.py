@@ -314,6 +314,30 @@ def joined(earlier: Mapping[str, Any] | None, later: Mapping[str, Any], shift: f
     return both
 
 
+def summary_lines(seen: Mapping[str, Any]) -> list[str]:
+    """Return what a report says of a watch, one line each: how often it looked, endpoints and log against before.
+
+    Args:
+        seen: as `Watch.summary` returned it.
+
+    Raises:
+        KeyError, TypeError, ValueError: it holds something else.
+    """
+    level, before = seen["level"], seen["before"]
+    looks = f"Looked {seen['rounds']} times in {level['seconds']:g} s"
+    lines = [f"{looks}: {seen['probes']} requests, {seen['failures']} not as described"]
+    for name, now in level["latency_ms"].items():
+        lines.append(f"{name}: {now:.0f} ms (median), before {_known(before['latency_ms'].get(name), ' ms')}")
+    if level["unit"]:
+        now = _known(level["errors"], f" {level['unit']}")
+        lines.append(f"Log: {seen['errors']} errors; {now}, before {_known(before['errors'])}")
+    return lines + [f"After {note['after_seconds']:g} s: {note['message']}" for note in seen["notes"]]
+
+
+def _known(figure: float | None, unit: str = "") -> str:
+    return "not known" if figure is None else f"{round(figure, 1):g}{unit}"
+
+
 def alarm_sentence(breaches: Sequence[Mapping[str, Any]], run_id: str, environment: str) -> str:
     """Return what a person must read of an alarm: what is worse, and the one command that would restore.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .watch import summary_lines
+
 if TYPE_CHECKING:
     from .journal import Event
 
@@ -79,6 +81,14 @@ def watch_alarmed(run: Mapping[str, Any]) -> bool:
     """Tell whether what was seen while watching was worse than it may be."""
     seen = run.get("watch") or {}
     return bool(seen.get("alarm", seen.get("failures")))
+
+
+def watch_lines(run: Mapping[str, Any]) -> list[str] | None:
+    """Return what was seen while watching, one line each; None where it is not of the form that a watch writes."""
+    try:
+        return summary_lines(run["watch"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def downtime_sentence(run: Mapping[str, Any]) -> str:
