@@ -142,6 +142,8 @@ from ansible_collections.balcon.rollback.plugins.module_utils._evidence_store im
 from ansible_collections.balcon.rollback.plugins.module_utils._run import module_step, utc_now
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ansible.module_utils.basic import AnsibleModule
 
 REQUEST = ("plan", "plan_id", "catalogue_hash", "server_major", "system_identifier", "database_oid")
@@ -171,12 +173,21 @@ def write(module: AnsibleModule) -> dict[str, Any]:
     """Write evidence and return the module's result."""
     content = module.params["content"]
     key = module.params["signing_key"] or None
-    evidence = seal({"evidence_id": content["run_id"], "created_at": utc_now(), **content}, key)
+    evidence = seal({"evidence_id": content["run_id"], "created_at": utc_now(), **with_numbers(content)}, key)
     path = Path(module.params["evidence_dir"]) / "evidence" / f"{evidence['evidence_id']}.json"
     changed = not path.exists()
     if changed and not module.check_mode:
         save_evidence(Path(module.params["evidence_dir"]), evidence)
     return {"changed": changed, "evidence": evidence, "path": str(path), "signed": key is not None}
+
+
+def with_numbers(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content with numbers where production is compared by them.
+
+    Before ansible-core 2.19 a number that is templated inside a dictionary arrives as text.
+    """
+    production = {**content["production"], "oid": int(content["production"]["oid"])}
+    return {**content, "production": production, "server_major": int(content["server_major"])}
 
 
 def check(module: AnsibleModule) -> dict[str, Any]:

@@ -72,6 +72,14 @@ def test_without_a_rehearsal_production_is_refused(gate: Any) -> None:
     assert "ansible-playbook rollback.yml -e env=staging" in refused["msg"]
 
 
+def test_numbers_that_came_as_text_count(gate: Any, tmp_path: Path) -> None:
+    """As an ansible-core before 2.19 hands them over."""
+    production = {**CONTENT["production"], "oid": "16400"}  # type: ignore[dict-item]
+    gate(state="written", content={**CONTENT, "production": production, "server_major": "16"})
+    assert json.loads(written_file(tmp_path).read_text())["production"]["oid"] == 16400
+    assert not gate(**REQUEST)["failed"]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
