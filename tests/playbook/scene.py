@@ -77,6 +77,7 @@ class Scene:
     def __init__(self, folder: Path, projects: int = 500) -> None:
         self.stage = Stage(folder)
         self._projects = projects
+        self.program = playbook_program()
         self._numbers = count(1)
 
     # -- setting it -------------------------------------------------------------------------------------------------
@@ -242,7 +243,7 @@ class Scene:
             changes: for ``production`` or ``staging``: the variables of the inventory that differ.
         """
         return subprocess.Popen(
-            [playbook_program(), *self._typed(arguments, playbook, changes)],
+            [self.program, *self._typed(arguments, playbook, changes)],
             cwd=PROJECT,
             env={**clean_environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,
