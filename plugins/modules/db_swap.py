@@ -185,7 +185,7 @@ def _restore(module: AnsibleModule) -> dict[str, Any]:
     run_id, accept_loss = module.params["undo_run"] or module.params["run_id"], module.params["accept_loss"]
     if module.check_mode:
         return preview_restore(server, run_id, accept_loss=accept_loss)._asdict()
-    with suppress(*LOST):  # what follows fails alike, and is recorded
+    with suppress(Unreachable, DATABASE_ERROR):  # what follows fails alike, and is recorded
         preview_restore(server, run_id, accept_loss=accept_loss)
     return do_and_record_if_possible(
         module, "restore the original", lambda journal_data: _restore_now(module, server, run_id, journal_data)
@@ -198,7 +198,7 @@ def _restore_now(module: AnsibleModule, server: Server, run_id: str, journal_dat
     except Failed:
         journal_data["not_undone"] = True
         raise
-    except LOST as error:
+    except (Unreachable, DATABASE_ERROR) as error:
         journal_data["not_undone"] = True
         raise Failed(
             f"{server.database} could not be put back: {str(error).strip()}",
@@ -236,9 +236,6 @@ def _replace(module: AnsibleModule) -> dict[str, Any]:
         journal_data.update(result._asdict())
     return {**result._asdict(), "opened": True}
 
-
-LOST = (Unreachable, DATABASE_ERROR)
-"""What is raised when the server went away."""
 
 WORK = {"candidate": _swap, "original": _restore, "restored": _replace}
 
