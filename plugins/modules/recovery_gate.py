@@ -140,7 +140,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         journal_data.update(lost_since=lost, changed=False)
         asked = params["confirm"] or not params["job_controller"]
         check_loss_may_be(params["database"], lost, accepted=params["accept_loss"], asked=bool(asked))
-    back = back_lines(params["compared"] or [])
+    back = back_lines(params["compared"])
     return {"changed": False, "lost_since": lost, "lines": lost["lines"], "back_lines": back}
 
 

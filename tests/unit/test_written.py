@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.written import (
+    back_lines,
     check_loss_may_be,
     lost_lines,
     lost_since,
@@ -111,3 +112,11 @@ def test_the_gate(lost: dict[str, Any], accepted: bool, asked: bool, words: str 
     with pytest.raises(Refused, match=words) as refused:
         check_loss_may_be("shop", lost, accepted=accepted, asked=asked)
     assert "shop was not touched" in refused.value.untouched
+
+
+def test_what_could_not_be_compared_is_not_called_nothing_to_come_back() -> None:
+    gone = {"name": "orders", "missing": 2, "columns": [{"name": "city", "live": None, "other": "text"}]}
+    assert back_lines([gone]) == ["orders: 2 rows that are not there now", "orders.city: the column"]
+    assert back_lines([{"name": "orders", "missing": 0, "columns": []}]) == ["No row that is not there now"]
+    assert back_lines([{"name": "users", "missing": None}]) == ["users: it cannot be told which rows come back"]
+    assert back_lines(None) == ["It cannot be told: the database could not be compared"]

@@ -124,8 +124,19 @@ def lost_lines(lost: Mapping[str, Any]) -> list[str]:
     return lines or [f"Nothing: every row of now is in {source} as it is"]
 
 
-def back_lines(compared: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return for a person the rows and columns that a restore brings back, one line for each table."""
+def back_lines(compared: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """Return for a person the rows and columns that a restore brings back, one line for each table.
+
+    Args:
+        compared: the tables that C(db_compare) returned; None where they could not be compared.
+    """
+    if compared is None:
+        return ["It cannot be told: the database could not be compared"]
+    unknown = [
+        f"{table['name']}: it cannot be told which rows come back"
+        for table in compared
+        if table.get("missing", 0) is None
+    ]
     rows = [
         f"{table['name']}: {table['missing']} rows that are not there now" for table in compared if table.get("missing")
     ]
@@ -135,7 +146,7 @@ def back_lines(compared: Iterable[Mapping[str, Any]]) -> list[str]:
         for column in table.get("columns") or []
         if column["live"] is None
     ]
-    return rows + columns or ["No row that is not there now"]
+    return rows + columns + unknown or ["No row that is not there now"]
 
 
 def _shown(table: Mapping[str, Any] | None) -> list[Any] | None:
