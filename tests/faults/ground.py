@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ground on which cases are played: two servers, a rehearsal that passed, and a production that is made anew.
 
-Staging is rehearsed once. For every case production is dropped and copied from a pristine database under the OID that it
-had in the rehearsal, so that the evidence stays valid, and gets a state folder of its own with that evidence.
+Staging is rehearsed once. For every case production is dropped and copied from a pristine database under the OID that
+it had in the rehearsal, so that the evidence stays valid, and gets a state folder of its own with that evidence.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from writers import RefusedWrite, SqlWriter
 
 USERS = 8
 PREFIX = "faults-"
-PAUSE_SECONDS = 0.05
-PAUSE_AFTER_REFUSAL_SECONDS = 0.15
+PAUSE_SECONDS = 0.1
+PAUSE_AFTER_REFUSAL_SECONDS = 0.2
 
 
 class User(threading.Thread):
@@ -42,6 +42,7 @@ class User(threading.Thread):
             self._over.wait(PAUSE_SECONDS if write.acknowledged else PAUSE_AFTER_REFUSAL_SECONDS)
 
     def _write(self, number: int) -> Write:
+        values: dict[str, object]
         if number % 5 == 0:
             reference, values = f"{PREFIX}{self.name}-{number - 4}", {"budget": number}
         else:

@@ -37,7 +37,7 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "stand"
     CALLBACK_NEEDS_ENABLED = True
 
-    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002, FBT001
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """Stand before a task."""
         _stand(task.name or "")
 
