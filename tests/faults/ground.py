@@ -140,8 +140,12 @@ class Ground:
 
     @contextlib.contextmanager
     def locked(self, table: str, database: str = PRODUCTION) -> Iterator[Any]:
-        """Hold a table so that nobody else can even read it; yields the session, whose rollback lets go of it."""
-        with self.scene.session("production", database) as session:
+        """Hold a table so that nobody else can even read it; yields the session.
+
+        Tables of the shop are held as the shop: a superuser's session could not be ended, and would be refused.
+        """
+        url = None if table.startswith("pg_catalog.") else self.scene.url("production", database=database)
+        with self.scene.session("production", database, url) as session:
             session.autocommit = False
             with session.cursor() as cursor:
                 cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")

@@ -260,8 +260,10 @@ class Trial:
 
     @contextlib.contextmanager
     def stopped_backend(self, database: str = PRODUCTION) -> Iterator[int]:
-        """Open a session whose server process does not answer, so that nobody can end it; it can again at the end."""
-        with self.ground.scene.session("production", database) as session:
+        """Open a user's session whose server process does not answer, so that nobody can end it until the end."""
+        with self.ground.scene.session(
+            "production", url=self.ground.scene.url("production", database=database)
+        ) as session:
             backend = session.info.backend_pid
             processes.kill([processes.processes()[backend]], signal.SIGSTOP)
             try:
