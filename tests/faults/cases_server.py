@@ -13,7 +13,7 @@ import psycopg2
 from . import processes
 from .case import AFTER, BEFORE, HELD, Act, Case
 from .moments import BEFORE_THE_SWAP, INSIDE, START, inside
-from .trial import Trial, until
+from .trial import Trial
 
 LEASE = 10
 
@@ -89,26 +89,19 @@ def _one_keeper_and_controller(trial: Trial) -> None:
 
 def _next_run(trial: Trial) -> None:
     """Start the next rollback when the lease of the dead run has run out."""
-    _wait_for_lease(trial)
+    trial.wait_for_lease()
     trial.start().wait()
 
 
 def _next_run_from_elsewhere(trial: Trial) -> None:
     """Start the next rollback from a host whose state folder knows nothing of the dead run."""
-    _wait_for_lease(trial)
+    trial.wait_for_lease()
     evidence = trial.state_dir() / "evidence"
     other = trial.folder / "state-elsewhere"
     other.mkdir(mode=0o700)
     evidence.rename(other / "evidence")
     trial.changes["production"]["rollback_state_dir"] = str(other)
     trial.start().wait()
-
-
-def _wait_for_lease(trial: Trial) -> None:
-    description = trial.description()
-    if description and description.lease_until:
-        statement = "SELECT clock_timestamp() > %s::timestamptz"
-        until(lambda: trial.ground.execute(statement, [description.lease_until])[0][0], "the lease has run out")
 
 
 _NEXT = {

@@ -139,7 +139,7 @@ class Ground:
         return self.scene.execute(kind, statement, values, database=database)
 
     @contextlib.contextmanager
-    def locked(self, table: str, database: str = PRODUCTION) -> Iterator[Any]:
+    def locked(self, table: str, database: str = PRODUCTION, mode: str = "ACCESS EXCLUSIVE") -> Iterator[Any]:
         """Hold a table so that nobody else can even read it; yields the session.
 
         Tables of the shop are held as the shop: a superuser's session could not be ended, and would be refused.
@@ -148,7 +148,7 @@ class Ground:
         with self.scene.session("production", database, url) as session:
             session.autocommit = False
             with session.cursor() as cursor:
-                cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+                cursor.execute(f"LOCK TABLE {table} IN {mode} MODE")
             yield session
 
     # -- reading ----------------------------------------------------------------------------------------------------

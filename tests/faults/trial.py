@@ -221,6 +221,13 @@ class Trial:
         self.playbooks.append(Playbook(process, place / "output.txt", place))
         return self.playbooks[-1]
 
+    def start_task(self, module: str, **options: Any) -> Playbook:
+        """Start a playbook with one task on production's host, as somebody does who helps himself."""
+        path = self.folder / f"task-{len(self.playbooks) + 1}.yml"
+        play = {"hosts": "shop-production", "gather_facts": False, "tasks": [{module: options}]}
+        path.write_text(json.dumps([play]))
+        return self.start(playbook=str(path))
+
     # -- looking ----------------------------------------------------------------------------------------------------
 
     def description(self) -> Description | None:
@@ -234,6 +241,13 @@ class Trial:
         """Return the state of the run that is open on production; empty where none is."""
         description = self.description()
         return description.state if description else ""
+
+    def wait_for_lease(self) -> None:
+        """Wait until the lease of the run that is open on production has run out, by the server's clock."""
+        description = self.description()
+        if description and description.lease_until:
+            lease, statement = description.lease_until, "SELECT clock_timestamp() > %s::timestamptz"
+            until(lambda: self.ground.execute(statement, [lease])[0][0], "the lease has run out")
 
     def is_open(self) -> bool:
         """Tell whether production's name is there and takes connections."""
