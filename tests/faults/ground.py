@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+import psycopg2.extensions
 from stage import DATABASES
 
 from ..playbook.scene import PROJECT, Scene
@@ -89,6 +91,7 @@ class Ground:
         """
         self.scene.set()
         self.execute("CREATE ROLE auditor NOLOGIN")
+        self._make_logins_cheap()
         for statement in _PROPERTIES:
             self.execute(statement)
         self.oid = self.execute("SELECT oid::bigint FROM pg_database WHERE datname = %s", [PRODUCTION])[0][0]
@@ -100,6 +103,13 @@ class Ground:
         self.after = self._learn_after()
         self.execute(f"ALTER DATABASE {PRISTINE} ALLOW_CONNECTIONS false")
         self.properties = self.read_properties()
+
+    def _make_logins_cheap(self) -> None:
+        """Let a login cost nearly nothing: users who are refused try again all the time, and take the processor away."""
+        password = psycopg2.extensions.parse_dsn(self.scene.url("production"))["password"]
+        with self.scene.session("production", "postgres") as session, session.cursor() as cursor:
+            cursor.execute("SET scram_iterations = 1")
+            cursor.execute("ALTER ROLE shop PASSWORD %s", [password])
 
     def _learn_after(self) -> Contents:
         self.execute(f"CREATE DATABASE lesson TEMPLATE {PRISTINE} STRATEGY FILE_COPY OWNER shop")

@@ -14,8 +14,8 @@ from writers import RefusedWrite, SqlWriter
 
 USERS = 8
 PREFIX = "faults-"
-PAUSE_SECONDS = 0.1
-PAUSE_AFTER_REFUSAL_SECONDS = 0.2
+PAUSE_SECONDS = 0.2
+PAUSE_AFTER_REFUSAL_SECONDS = 0.3
 
 
 class User(threading.Thread):
