@@ -105,7 +105,7 @@ class Ground:
         self.properties = self.read_properties()
 
     def _make_logins_cheap(self) -> None:
-        """Let a login cost nearly nothing: users who are refused try again all the time, and take the processor away."""
+        """Let a login cost nearly nothing: users who are refused try again all the time."""
         password = psycopg2.extensions.parse_dsn(self.scene.url("production"))["password"]
         with self.scene.session("production", "postgres") as session, session.cursor() as cursor:
             cursor.execute("SET scram_iterations = 1")
