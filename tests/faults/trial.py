@@ -91,7 +91,7 @@ class Playbook:
         found: list[processes.Process] = []
 
         def look() -> bool:
-            found[:] = [process for process in processes.family(self.process.pid) if process.program == program]
+            found[:] = [process for process in processes.family(self.process.pid) if process.runs(program)]
             return bool(found)
 
         until(look, f"{program} runs", deadline, over=lambda: self.process.poll() is not None)
