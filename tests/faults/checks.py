@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 UNFINISHED = "unfinished"
 """What a journal tells of a run that died with its controller, as long as nobody finished it."""
 
+_DID_NOTHING = ("refused", "aborted")
+"""What a run says that was turned away; it tells nothing of what others did."""
+
 _TRUE_OF = {
     BEFORE: ("refused", "aborted", "restored", "failed", "rehearsed", UNFINISHED),
     AFTER: ("rolled_back", "failed", UNFINISHED),
@@ -145,17 +148,18 @@ def _leftovers(trial: Trial, _case: Case, _seen: Seen) -> str:
 
 
 def _journal(trial: Trial, _case: Case, seen: Seen) -> str:
-    """The chain of every journal is whole, and what the last run says of itself agrees with what is there."""
+    """The chain of every journal is whole, and what the last run that acted says agrees with what is there."""
     told = []
     for folder in sorted((trial.state_dir() / "runs").glob("*"), key=lambda entry: entry.name):
         try:
             told.append(told_outcome(folder))
         except (RollbackError, OSError) as error:
             return f"{folder.name}: {error}"
-    if not told:
+    acted = [outcome_told for outcome_told in told if outcome_told not in _DID_NOTHING] or told
+    if not acted:
         return ""
-    if told[-1] not in _TRUE_OF.get(seen.end, ()):
-        return f"the run says {told[-1]}, and the end is {seen.end}"
+    if acted[-1] not in _TRUE_OF.get(seen.end, ()):
+        return f"the run says {acted[-1]}, and the end is {seen.end}"
     return ""
 
 

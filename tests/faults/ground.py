@@ -72,12 +72,15 @@ class Ground:
 
     Args:
         folder: an empty private folder.
-        product: where the collection under test stands: this project, or a copy with a protection taken out.
+
+    Attributes:
+        product: where the collection under test stands: this project, or a copy with a protection taken out. The
+            rehearsal is always the project's own.
     """
 
-    def __init__(self, folder: Path, product: Path = PROJECT) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.product = product
+        self.product = PROJECT
         self.scene = Scene(folder)
         self.before: Contents
         self.after: Contents
@@ -219,11 +222,11 @@ class Ground:
 
 
 @contextlib.contextmanager
-def ground(product: Path = PROJECT) -> Iterator[Ground]:
+def ground() -> Iterator[Ground]:
     """Set the ground in a temporary folder; servers and folder are gone at the end."""
     _remove_what_killed_runs_left()
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
-    made = Ground(folder, product)
+    made = Ground(folder)
     try:
         made.set()
         yield made

@@ -18,7 +18,7 @@ from .case import PARTIAL, Case, NotHere
 from .ground import Ground
 from .trial import Trial, until
 
-PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+PASSED, FAILED, SKIPPED = VERDICTS = "passed", "failed", "skipped"
 PATIENCE_SECONDS = 60.0
 HERE = Path(__file__).resolve().parent
 PACKAGE = "ansible_collections.balcon.rollback.tests.faults"
