@@ -49,7 +49,7 @@ def _no_connection_left(trial: Trial) -> None:
 # -- the keeper -----------------------------------------------------------------------------------------------------
 
 
-def _kill_keepers(trial: Trial) -> None:
+def kill_keepers(trial: Trial) -> None:
     """Kill every process of the keeper at the same moment, its supervisor first."""
     found = trial.keepers()
     if not found:
@@ -68,7 +68,7 @@ def _kill_one_keeper(trial: Trial) -> None:
 def _and_controller_at(_phase: str) -> Act:
     def fault(trial: Trial) -> None:
         trial.playbook.kill_controller()
-        _kill_keepers(trial)
+        kill_keepers(trial)
 
     return fault
 
@@ -77,7 +77,7 @@ def _and_everything_in(phase: str) -> Act:
     def fault(trial: Trial) -> None:
         with inside(trial, INSIDE[phase]):
             trial.playbook.kill_everything()
-            _kill_keepers(trial)
+            kill_keepers(trial)
 
     return fault
 
@@ -87,7 +87,7 @@ def _one_keeper_and_controller(trial: Trial) -> None:
     trial.playbook.kill_controller()
 
 
-def _next_run(trial: Trial) -> None:
+def next_run(trial: Trial) -> None:
     """Start the next rollback when the lease of the dead run has run out."""
     trial.wait_for_lease()
     trial.start().wait()
@@ -146,19 +146,19 @@ CASES: list[Case] = [
         _one_keeper_and_controller, stand=START["migrate_down"], lease=LEASE,
     ),
     Case(
-        "keepers-all-killed-run-goes-on", "all of the keeper, before migrate down", (AFTER, BEFORE), _kill_keepers,
+        "keepers-all-killed-run-goes-on", "all of the keeper, before migrate down", (AFTER, BEFORE), kill_keepers,
         stand=START["migrate_down"],
     ),
     *(
         Case(
             f"nobody-left-{state}-next-run", f"keeper and controller killed, {state}; then the next run", (end,),
-            _and_controller_at(phase), afterwards=_next_run, stand=START[phase], lease=LEASE,
+            _and_controller_at(phase), afterwards=next_run, stand=START[phase], lease=LEASE,
         )
         for state, (phase, end) in _NEXT.items()
     ),
     Case(
         "nobody-left-migrating-next-run", "keeper and all else killed, migrating; then the next run", (AFTER,),
-        _and_everything_in("migrate_down"), INSIDE["migrate_down"].prepare, afterwards=_next_run,
+        _and_everything_in("migrate_down"), INSIDE["migrate_down"].prepare, afterwards=next_run,
         stand=START["migrate_down"], lease=LEASE,
     ),
     Case(

@@ -26,6 +26,9 @@ from .ground import PRODUCTION
 if TYPE_CHECKING:
     from .trial import Trial
 
+COMMENT = "comment"
+"""In a case's C(forgives): the run is left to a person, and its description with it."""
+
 UNFINISHED = "unfinished"
 """What a journal tells of a run that died with its controller, as long as nobody finished it."""
 
@@ -120,10 +123,13 @@ def _maintenance(trial: Trial, _case: Case, seen: Seen) -> str:
     return "maintenance mode is off although production is closed" if seen.end == HELD and not up else ""
 
 
-def _properties(trial: Trial, _case: Case, seen: Seen) -> str:
-    """Owner, privileges, settings, connection limit and comment are what they were."""
+def _properties(trial: Trial, case: Case, seen: Seen) -> str:
+    """Owner, privileges, settings, connection limit and comment are what they were.
+
+    Where a person is to decide, the comment is still the run's, and holds the one that was there.
+    """
     found, wanted = trial.ground.read_properties(), trial.ground.properties
-    if seen.end == HELD:
+    if seen.end == HELD or COMMENT in case.forgives:
         description = parse_description(found.comment)
         found = replace(found, comment=description.original_comment if description else found.comment)
     wrong = [name for name in vars(wanted) if getattr(found, name) != getattr(wanted, name)]

@@ -81,7 +81,7 @@ class Users:
             user.start()
 
     def end(self) -> None:
-        """Let each end its last write."""
+        """Let each end its last write; nobody writes any more."""
         for user in self._users:
             user.end()
 
