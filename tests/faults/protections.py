@@ -1,0 +1,76 @@
+# Copyright (c) 2026, balcon.rollback contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Protections that can be taken out, one at a time, in a copy of the collection; the product knows nothing of it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..playbook.scene import PROJECT
+
+MODULE_UTILS = "plugins/module_utils"
+POSTGRESQL = f"{MODULE_UTILS}/_database/postgresql"
+DOMAIN = f"{MODULE_UTILS}/_domain"
+
+
+@dataclass(frozen=True)
+class Protection:
+    """One protection.
+
+    Attributes:
+        file: where it stands, in the project.
+        text: what is taken out; it stands there exactly once.
+        replacement: what takes its place.
+        cases: those that must turn red without it.
+    """
+
+    file: str
+    text: str
+    replacement: str
+    cases: tuple[str, ...]
+
+
+PROTECTIONS: dict[str, Protection] = {}
+
+
+@contextlib.contextmanager
+def without(name: str) -> Iterator[Path]:
+    """Copy the project without its tests into a temporary folder, and take a protection out of the copy."""
+    with tempfile.TemporaryDirectory(prefix="balcon-rollback-without-") as folder:
+        copy = Path(folder) / "project"
+        copy_product(copy)
+        take_out(copy, PROTECTIONS[name])
+        yield copy
+
+
+def copy_product(target: Path) -> None:
+    """Copy everything that is under version control or about to be, but tests, examples and scenarios."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=PROJECT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    for name in filter(None, listed):
+        source = PROJECT / name
+        if name.split("/")[0] in ("tests", "examples", "molecule") or not (source.exists() or source.is_symlink()):
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target / name, follow_symlinks=False)
+
+
+def take_out(copy: Path, protection: Protection) -> None:
+    """Take a protection out of a copy of the project.
+
+    Raises:
+        LookupError: it does not stand where it is said to stand.
+    """
+    path = copy / protection.file
+    content = path.read_text()
+    if content.count(protection.text) != 1:
+        raise LookupError(f"{protection.file} holds this {content.count(protection.text)} times: {protection.text}")
+    path.write_text(content.replace(protection.text, protection.replacement))
