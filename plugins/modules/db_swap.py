@@ -55,6 +55,12 @@ options:
         It says so in its comment; nothing is dropped by itself.
     type: float
     default: 24.0
+  keep_release:
+    description:
+      - For O(state=candidate). The release that runs now stays, as C(rollback_keep_release) says. That is on record
+        with the swap, so that whoever finds the run unfinished ends it and does not swap back.
+    type: bool
+    default: false
   accept_loss:
     description:
       - For O(state=original) after the swap. Swap back although rows were written, or although the run has ended.
@@ -163,6 +169,7 @@ def main() -> None:
             "state": {"type": "str", "required": True, "choices": ["candidate", "original", "restored"]},
             "accept_loss": {"type": "bool", "default": False},
             "keep_hours": {"type": "float", "default": 24.0},
+            "keep_release": {"type": "bool", "default": False},
             "undo_run": {"type": "str"},
         },
     )
@@ -175,7 +182,8 @@ def _swap(module: AnsibleModule, copy: Copy = CANDIDATE, action: str = "swap the
     with module_step(module, action) as journal_data:
         result = preview_swap(server, module.params["run_id"], copy)
         if not module.check_mode:
-            result = swap_in(server, module.params["run_id"], module.params["keep_hours"], copy)
+            kept = module.params["keep_release"]
+            result = swap_in(server, module.params["run_id"], module.params["keep_hours"], copy, keep_release=kept)
         journal_data.update(result._asdict(), reopened=True)
     return {**result._asdict(), "opened": True}
 

@@ -16,6 +16,11 @@ BEFORE, AFTER, HELD = "before", "after", "held"
 PARTIAL = "partial"
 """What no case may end in."""
 
+
+class NotHere(Exception):
+    """A case cannot be played on this machine; the message says why."""
+
+
 Act = Callable[["Trial"], None]
 
 

@@ -16,10 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
+import pytest
 from ssh_server import SSHD, SshServer, ssh_server
 
 from . import processes
-from .case import AFTER, BEFORE, HELD, Act, Case
+from .case import AFTER, BEFORE, HELD, Act, Case, NotHere
 from .moments import BEFORE_THE_SWAP, INSIDE, START, inside
 from .trial import Trial
 
@@ -161,7 +162,10 @@ def _sshd_can_be_had() -> str:
 
 
 def _through_ssh(trial: Trial) -> None:
-    server = trial.endings.enter_context(ssh_server())
+    try:
+        server = trial.endings.enter_context(ssh_server())
+    except pytest.skip.Exception as skipped:
+        raise NotHere(str(skipped)) from None
     trial.changes["production"].update(server.variables)
     _SERVERS[trial.folder] = server
 

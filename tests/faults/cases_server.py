@@ -13,7 +13,7 @@ import psycopg2
 from . import processes
 from .case import AFTER, BEFORE, HELD, Act, Case
 from .moments import BEFORE_THE_SWAP, INSIDE, START, inside
-from .trial import Trial, until
+from .trial import Trial
 
 LEASE = 10
 
@@ -49,7 +49,7 @@ def _no_connection_left(trial: Trial) -> None:
 # -- the keeper -----------------------------------------------------------------------------------------------------
 
 
-def _kill_keepers(trial: Trial) -> None:
+def kill_keepers(trial: Trial) -> None:
     """Kill every process of the keeper at the same moment, its supervisor first."""
     found = trial.keepers()
     if not found:
@@ -68,7 +68,7 @@ def _kill_one_keeper(trial: Trial) -> None:
 def _and_controller_at(_phase: str) -> Act:
     def fault(trial: Trial) -> None:
         trial.playbook.kill_controller()
-        _kill_keepers(trial)
+        kill_keepers(trial)
 
     return fault
 
@@ -77,7 +77,7 @@ def _and_everything_in(phase: str) -> Act:
     def fault(trial: Trial) -> None:
         with inside(trial, INSIDE[phase]):
             trial.playbook.kill_everything()
-            _kill_keepers(trial)
+            kill_keepers(trial)
 
     return fault
 
@@ -87,28 +87,21 @@ def _one_keeper_and_controller(trial: Trial) -> None:
     trial.playbook.kill_controller()
 
 
-def _next_run(trial: Trial) -> None:
+def next_run(trial: Trial) -> None:
     """Start the next rollback when the lease of the dead run has run out."""
-    _wait_for_lease(trial)
+    trial.wait_for_lease()
     trial.start().wait()
 
 
 def _next_run_from_elsewhere(trial: Trial) -> None:
     """Start the next rollback from a host whose state folder knows nothing of the dead run."""
-    _wait_for_lease(trial)
+    trial.wait_for_lease()
     evidence = trial.state_dir() / "evidence"
     other = trial.folder / "state-elsewhere"
     other.mkdir(mode=0o700)
     evidence.rename(other / "evidence")
     trial.changes["production"]["rollback_state_dir"] = str(other)
     trial.start().wait()
-
-
-def _wait_for_lease(trial: Trial) -> None:
-    description = trial.description()
-    if description and description.lease_until:
-        statement = "SELECT clock_timestamp() > %s::timestamptz"
-        until(lambda: trial.ground.execute(statement, [description.lease_until])[0][0], "the lease has run out")
 
 
 _NEXT = {
@@ -153,19 +146,19 @@ CASES: list[Case] = [
         _one_keeper_and_controller, stand=START["migrate_down"], lease=LEASE,
     ),
     Case(
-        "keepers-all-killed-run-goes-on", "all of the keeper, before migrate down", (AFTER, BEFORE), _kill_keepers,
+        "keepers-all-killed-run-goes-on", "all of the keeper, before migrate down", (AFTER, BEFORE), kill_keepers,
         stand=START["migrate_down"],
     ),
     *(
         Case(
             f"nobody-left-{state}-next-run", f"keeper and controller killed, {state}; then the next run", (end,),
-            _and_controller_at(phase), afterwards=_next_run, stand=START[phase], lease=LEASE,
+            _and_controller_at(phase), afterwards=next_run, stand=START[phase], lease=LEASE,
         )
         for state, (phase, end) in _NEXT.items()
     ),
     Case(
         "nobody-left-migrating-next-run", "keeper and all else killed, migrating; then the next run", (AFTER,),
-        _and_everything_in("migrate_down"), INSIDE["migrate_down"].prepare, afterwards=_next_run,
+        _and_everything_in("migrate_down"), INSIDE["migrate_down"].prepare, afterwards=next_run,
         stand=START["migrate_down"], lease=LEASE,
     ),
     Case(

@@ -26,8 +26,14 @@ from .ground import PRODUCTION
 if TYPE_CHECKING:
     from .trial import Trial
 
+COMMENT = "comment"
+"""In a case's C(forgives): the run is left to a person, and its description with it."""
+
 UNFINISHED = "unfinished"
 """What a journal tells of a run that died with its controller, as long as nobody finished it."""
+
+_DID_NOTHING = ("refused", "aborted")
+"""What a run says that was turned away; it tells nothing of what others did."""
 
 _TRUE_OF = {
     BEFORE: ("refused", "aborted", "restored", "failed", "rehearsed", UNFINISHED),
@@ -117,10 +123,13 @@ def _maintenance(trial: Trial, _case: Case, seen: Seen) -> str:
     return "maintenance mode is off although production is closed" if seen.end == HELD and not up else ""
 
 
-def _properties(trial: Trial, _case: Case, seen: Seen) -> str:
-    """Owner, privileges, settings, connection limit and comment are what they were."""
+def _properties(trial: Trial, case: Case, seen: Seen) -> str:
+    """Owner, privileges, settings, connection limit and comment are what they were.
+
+    Where a person is to decide, the comment is still the run's, and holds the one that was there.
+    """
     found, wanted = trial.ground.read_properties(), trial.ground.properties
-    if seen.end == HELD:
+    if seen.end == HELD or COMMENT in case.forgives:
         description = parse_description(found.comment)
         found = replace(found, comment=description.original_comment if description else found.comment)
     wrong = [name for name in vars(wanted) if getattr(found, name) != getattr(wanted, name)]
@@ -145,17 +154,18 @@ def _leftovers(trial: Trial, _case: Case, _seen: Seen) -> str:
 
 
 def _journal(trial: Trial, _case: Case, seen: Seen) -> str:
-    """The chain of every journal is whole, and what the last run says of itself agrees with what is there."""
+    """The chain of every journal is whole, and what the last run that acted says agrees with what is there."""
     told = []
     for folder in sorted((trial.state_dir() / "runs").glob("*"), key=lambda entry: entry.name):
         try:
             told.append(told_outcome(folder))
         except (RollbackError, OSError) as error:
             return f"{folder.name}: {error}"
-    if not told:
+    acted = [outcome_told for outcome_told in told if outcome_told not in _DID_NOTHING] or told
+    if not acted:
         return ""
-    if told[-1] not in _TRUE_OF.get(seen.end, ()):
-        return f"the run says {told[-1]}, and the end is {seen.end}"
+    if acted[-1] not in _TRUE_OF.get(seen.end, ()):
+        return f"the run says {acted[-1]}, and the end is {seen.end}"
     return ""
 
 

@@ -5,8 +5,9 @@
 """Real rollbacks under eight users, one fault in each, and what came of it.
 
     python tests/faults/faults.py                         every case
-    python tests/faults/faults.py --only keeper-killed '*-in-verify'   some: names, or beginnings that end in *
-    python tests/faults/faults.py --without lease         one protection taken out: its cases must turn red
+    python tests/faults/faults.py --only no-fault 'keeper-*'        some: names, or beginnings that end in *
+    python tests/faults/faults.py --without lease-check   one protection taken out: its cases must turn red
+    python tests/faults/faults.py --without all           each of them, one after the other
     python tests/faults/faults.py --list
 
 Prints a row for each case and ``N passed, N failed``; the same as JSON in .cache/faults/. Exits 1 when a case failed,
@@ -16,7 +17,6 @@ or when one did not turn red although its protection was taken out.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import signal
 import sys
@@ -31,8 +31,10 @@ if __name__ == "__main__":
 
 from ansible_collections.balcon.rollback.tests.faults import playing  # noqa: E402
 from ansible_collections.balcon.rollback.tests.faults.case import Case  # noqa: E402
-from ansible_collections.balcon.rollback.tests.faults.ground import ground  # noqa: E402
+from ansible_collections.balcon.rollback.tests.faults.ground import Ground, ground  # noqa: E402
 from ansible_collections.balcon.rollback.tests.faults.protections import PROTECTIONS, without  # noqa: E402
+
+ALL = "all"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,66 +42,71 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parse(arguments)
     cases = playing.all_cases()
     if asked.list:
-        print(*(f"{case.name:<46} {case.moment}" for case in cases), sep="\n")
-        print(f"{len(cases)} cases\n\nprotections:")
-        print(*(f"  {name}: {', '.join(protection.cases)}" for name, protection in PROTECTIONS.items()), sep="\n")
+        _print_lists(cases)
         return 0
-    protection = PROTECTIONS[asked.without] if asked.without else None
-    names = asked.only or (protection.cases if protection else ())
-    chosen = playing.choose(cases, names) if names else cases
     OUTPUT.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with _product(asked.without) as product, ground(product) as set_ground:
-        rows = list(_printed(playing.play_all(set_ground, chosen, OUTPUT)))
-    name = f"without-{asked.without}.json" if asked.without else "faults.json"
-    (OUTPUT / name).write_text(json.dumps([row.as_json() for row in rows], indent=2) + "\n")
-    return _verdict(rows, asked.without)
+    with ground() as made:
+        if asked.without:
+            names = sorted(PROTECTIONS) if ALL in asked.without else asked.without
+            return max([_without(made, cases, name) for name in names])
+        return _with_everything(made, playing.choose(cases, asked.only) if asked.only else cases)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Real rollbacks, one fault in each.")
     parser.add_argument("--only", nargs="+", default=[], metavar="CASE", help="names, or beginnings that end in *")
-    parser.add_argument("--without", choices=sorted(PROTECTIONS), help="take one protection out; its cases must fail")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        choices=[*sorted(PROTECTIONS), ALL],
+        metavar="PROTECTION",
+        help="take protections out, one after the other; the cases of each must fail",
+    )
     parser.add_argument("--list", action="store_true", help="list cases and protections")
     return parser.parse_args(arguments)
 
 
-@contextlib.contextmanager
-def _product(protection: str | None) -> Iterator[Path]:
-    if protection is None:
-        yield PROJECT
-        return
-    with without(protection) as copy:
-        yield copy
+def _print_lists(cases: Sequence[Case]) -> None:
+    print(*(f"{case.name:<46} {case.moment}" for case in cases), sep="\n")
+    print(f"{len(cases)} cases\n\nprotections:")
+    print(*(f"  {name}: {', '.join(protection.cases)}" for name, protection in PROTECTIONS.items()), sep="\n")
 
 
-def _printed(rows: Iterator[playing.Row]) -> Iterator[playing.Row]:
-    print(playing.HEADER, flush=True)
-    for row in rows:
-        print(row.line, flush=True)
-        for name, problem in row.problems.items():
-            print(f"    {name}: {problem}", flush=True)
-        yield row
+def _with_everything(made: Ground, cases: Sequence[Case]) -> int:
+    rows = _printed(playing.play_all(made, cases, OUTPUT), OUTPUT / "faults.json")
+    count = {verdict: sum(row.verdict == verdict for row in rows) for verdict in playing.VERDICTS}
+    skipped = f", {count[playing.SKIPPED]} skipped" * bool(count[playing.SKIPPED])
+    print(f"\n{count[playing.PASSED]} passed, {count[playing.FAILED]} failed{skipped}")
+    print(f"{sum(row.acknowledged for row in rows)} writes acknowledged, {sum(row.lost for row in rows)} lost")
+    return 1 if count[playing.FAILED] else 0
 
 
-def _verdict(rows: Sequence[playing.Row], protection: str | None) -> int:
-    count = {verdict: sum(row.verdict == verdict for row in rows) for verdict in (playing.PASSED, playing.FAILED)}
-    skipped = len(rows) - sum(count.values())
-    summary = f"{count[playing.PASSED]} passed, {count[playing.FAILED]} failed"
-    print(f"\n{summary}{f', {skipped} skipped' if skipped else ''}")
-    if protection is None:
-        lost = sum(row.lost for row in rows)
-        print(f"{sum(row.acknowledged for row in rows)} writes acknowledged, {lost} lost")
-        return 1 if count[playing.FAILED] else 0
-    green = [row.case for row in rows if row.verdict == playing.PASSED]
+def _without(made: Ground, cases: Sequence[Case], name: str) -> int:
+    print(f"\nwithout {name}: the cases that it protects must fail", flush=True)
+    with without(name) as copy:
+        made.product = copy
+        chosen = playing.choose(cases, PROTECTIONS[name].cases)
+        rows = _printed(playing.play_all(made, chosen), OUTPUT / f"without-{name}.json")
+    green = [row.case for row in rows if row.verdict != playing.FAILED]
     if green:
-        print(f"Without {protection}, these did not turn red: {', '.join(green)}")
+        print(f"Without {name}, these did not turn red: {', '.join(green)}", flush=True)
         return 1
-    print(f"Without {protection}, every case that it protects turned red, as it must.")
+    print(f"Without {name}, every case that it protects turned red, as it must.", flush=True)
     return 0
 
 
-__all__ = ["Case", "main"]
+def _printed(rows: Iterator[playing.Row], path: Path) -> list[playing.Row]:
+    """Print each row when it comes, and write all that there are into a file."""
+    print(playing.HEADER, flush=True)
+    done = []
+    for row in rows:
+        done.append(row)
+        print(row.line, *(f"    {name}: {problem}" for name, problem in row.problems.items()), sep="\n", flush=True)
+        path.write_text(json.dumps([each.as_json() for each in done], indent=2) + "\n")
+    return done
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+import psycopg2.extensions
 from stage import DATABASES
 
 from ..playbook.scene import PROJECT, Scene
@@ -70,12 +72,15 @@ class Ground:
 
     Args:
         folder: an empty private folder.
-        product: where the collection under test stands: this project, or a copy with a protection taken out.
+
+    Attributes:
+        product: where the collection under test stands: this project, or a copy with a protection taken out. The
+            rehearsal is always the project's own.
     """
 
-    def __init__(self, folder: Path, product: Path = PROJECT) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.product = product
+        self.product = PROJECT
         self.scene = Scene(folder)
         self.before: Contents
         self.after: Contents
@@ -89,6 +94,7 @@ class Ground:
         """
         self.scene.set()
         self.execute("CREATE ROLE auditor NOLOGIN")
+        self._make_logins_cheap()
         for statement in _PROPERTIES:
             self.execute(statement)
         self.oid = self.execute("SELECT oid::bigint FROM pg_database WHERE datname = %s", [PRODUCTION])[0][0]
@@ -100,6 +106,13 @@ class Ground:
         self.after = self._learn_after()
         self.execute(f"ALTER DATABASE {PRISTINE} ALLOW_CONNECTIONS false")
         self.properties = self.read_properties()
+
+    def _make_logins_cheap(self) -> None:
+        """Let a login cost nearly nothing: users who are refused try again all the time."""
+        password = psycopg2.extensions.parse_dsn(self.scene.url("production"))["password"]
+        with self.scene.session("production", "postgres") as session, session.cursor() as cursor:
+            cursor.execute("SET scram_iterations = 1")
+            cursor.execute("ALTER ROLE shop PASSWORD %s", [password])
 
     def _learn_after(self) -> Contents:
         self.execute(f"CREATE DATABASE lesson TEMPLATE {PRISTINE} STRATEGY FILE_COPY OWNER shop")
@@ -139,12 +152,16 @@ class Ground:
         return self.scene.execute(kind, statement, values, database=database)
 
     @contextlib.contextmanager
-    def locked(self, table: str, database: str = PRODUCTION) -> Iterator[Any]:
-        """Hold a table so that nobody else can even read it; yields the session, whose rollback lets go of it."""
-        with self.scene.session("production", database) as session:
+    def locked(self, table: str, database: str = PRODUCTION, mode: str = "ACCESS EXCLUSIVE") -> Iterator[Any]:
+        """Hold a table so that nobody else can even read it; yields the session.
+
+        Tables of the shop are held as the shop: a superuser's session could not be ended, and would be refused.
+        """
+        url = None if table.startswith("pg_catalog.") else self.scene.url("production", database=database)
+        with self.scene.session("production", database, url) as session:
             session.autocommit = False
             with session.cursor() as cursor:
-                cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+                cursor.execute(f"LOCK TABLE {table} IN {mode} MODE")
             yield session
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -205,11 +222,11 @@ class Ground:
 
 
 @contextlib.contextmanager
-def ground(product: Path = PROJECT) -> Iterator[Ground]:
+def ground() -> Iterator[Ground]:
     """Set the ground in a temporary folder; servers and folder are gone at the end."""
     _remove_what_killed_runs_left()
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
-    made = Ground(folder, product)
+    made = Ground(folder)
     try:
         made.set()
         yield made

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .case import Act, nothing
-from .ground import PRODUCTION
 from .trial import Trial, until
 
 START = {
@@ -93,8 +92,8 @@ def _script_waits(trial: Trial) -> Iterator[None]:
         set_script_free(trial)
 
 
-def _locked(table: str, database: str = PRODUCTION) -> Callable[[Trial], contextlib.AbstractContextManager[object]]:
-    return lambda trial: trial.ground.locked(table, database)
+def _locked(table: str) -> Callable[[Trial], contextlib.AbstractContextManager[object]]:
+    return lambda trial: trial.ground.locked(table)
 
 
 def _ours_waits(trial: Trial) -> object:
@@ -112,9 +111,9 @@ INSIDE = {
         lambda trial: trial.state() == "closed",
     ),
     "candidate": Inside(
-        "the copy is being made",
+        "CREATE DATABASE works",
         START["candidate"],
-        _locked("pg_catalog.pg_tablespace", "postgres"),
+        lambda trial: trial.ground.locked("pg_catalog.pg_shdepend", "postgres", "SHARE"),
         lambda trial: trial.waiting("CREATE DATABASE"),
     ),
     "migrate_down": Inside(

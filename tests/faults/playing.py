@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import checks
-from .case import PARTIAL, Case
+from .case import PARTIAL, Case, NotHere
 from .ground import Ground
 from .trial import Trial, until
 
-PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+PASSED, FAILED, SKIPPED = VERDICTS = "passed", "failed", "skipped"
 PATIENCE_SECONDS = 60.0
 HERE = Path(__file__).resolve().parent
 PACKAGE = "ansible_collections.balcon.rollback.tests.faults"
@@ -105,9 +105,9 @@ def play_all(ground: Ground, cases: Sequence[Case], keep: Path | None = None) ->
 
 def play(ground: Ground, case: Case) -> Row:
     """Play one case."""
-    reason = case.needs()
-    if reason:
-        return Row(case.name, reason, verdict=SKIPPED)
+    lacking = case.needs()
+    if lacking:
+        return Row(case.name, lacking, verdict=SKIPPED)
     ground.reset()
     (ground.folder / "trials").mkdir(mode=0o700, exist_ok=True)
     trial = Trial(ground, ground.folder / "trials" / case.name, case.lease)
@@ -117,6 +117,8 @@ def play(ground: Ground, case: Case) -> Row:
         _act(trial, case)
         row.seconds = round(time.monotonic() - started, 1)
         _judge(trial, case, row)
+    except NotHere as reason:
+        row.moment, row.verdict = str(reason), SKIPPED
     except Exception as error:  # noqa: BLE001  # a case that cannot be played is a case that failed; the next ones go on
         row.problems["played"] = f"{type(error).__name__}: {error}"
         (trial.folder / "traceback.txt").write_text(traceback.format_exc())

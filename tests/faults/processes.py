@@ -36,6 +36,11 @@ class Process:
         """The name of its program."""
         return Path(self.words[0]).name if self.words else ""
 
+    def runs(self, program: str) -> bool:
+        """Tell whether it runs a program, itself, by an interpreter, or under a title such as "npm run migrate"."""
+        names = [Path(word).name for word in self.words[:2]]
+        return program in names or any(name.startswith(f"{program} ") for name in names)
+
     def logs_to(self, name: str) -> Path | None:
         """Return the file of that name that it writes its errors into, if it does."""
         with contextlib.suppress(OSError):

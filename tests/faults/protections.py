@@ -37,7 +37,44 @@ class Protection:
     cases: tuple[str, ...]
 
 
-PROTECTIONS: dict[str, Protection] = {}
+PROTECTIONS: dict[str, Protection] = {
+    "keeper": Protection(
+        f"{POSTGRESQL}/keeper.py",
+        "restore_original(self._server, self._run.run_id, only_after_lease=True)",
+        "restore_original(self._server, 'nobody', only_after_lease=True)",
+        ("controller-killed-in-migrate-down",),
+    ),
+    "run-lock": Protection(
+        f"{DOMAIN}/run_states.py",
+        "    if description and state and description.run_id != run_id:\n",
+        "    if False:\n",
+        ("second-run-at-close",),
+    ),
+    "state-check": Protection(
+        f"{DOMAIN}/run_states.py", "    if state not in allowed:\n", "    if False:\n", ("swap-out-of-turn",)
+    ),
+    "lease-check": Protection(
+        f"{POSTGRESQL}/run_state.py",
+        "    if description and description.state in BEFORE_SWAP and lease_has_run_out(cursor, description):\n",
+        "    if False:\n",
+        ("lease-over-keeper-dead",),
+    ),
+    "closing": Protection(
+        f"{POSTGRESQL}/access.py", "        admit(cursor, server.database, False)\n", "", ("no-fault",)
+    ),
+    "process-group": Protection(
+        f"{MODULE_UTILS}/_process.py",
+        "        return _descendants(self._process.pid, self._siblings)\n",
+        "        return set()\n",
+        ("tool-leaves-a-child",),
+    ),
+    "counters": Protection(
+        f"{POSTGRESQL}/restore.py",
+        "            reason = _difference(inside, counters)\n",
+        '            reason = ""\n',
+        ("module-killed-in-reopen",),
+    ),
+}
 
 
 @contextlib.contextmanager

@@ -91,7 +91,7 @@ class Playbook:
         found: list[processes.Process] = []
 
         def look() -> bool:
-            found[:] = [process for process in processes.family(self.process.pid) if process.program == program]
+            found[:] = [process for process in processes.family(self.process.pid) if process.runs(program)]
             return bool(found)
 
         until(look, f"{program} runs", deadline, over=lambda: self.process.poll() is not None)
@@ -221,6 +221,13 @@ class Trial:
         self.playbooks.append(Playbook(process, place / "output.txt", place))
         return self.playbooks[-1]
 
+    def start_task(self, module: str, **options: Any) -> Playbook:
+        """Start a playbook with one task on production's host, as somebody does who helps himself."""
+        path = self.folder / f"task-{len(self.playbooks) + 1}.yml"
+        play = {"hosts": "shop-production", "gather_facts": False, "tasks": [{module: options}]}
+        path.write_text(json.dumps([play]))
+        return self.start(playbook=str(path))
+
     # -- looking ----------------------------------------------------------------------------------------------------
 
     def description(self) -> Description | None:
@@ -234,6 +241,13 @@ class Trial:
         """Return the state of the run that is open on production; empty where none is."""
         description = self.description()
         return description.state if description else ""
+
+    def wait_for_lease(self) -> None:
+        """Wait until the lease of the run that is open on production has run out, by the server's clock."""
+        description = self.description()
+        if description and description.lease_until:
+            lease, statement = description.lease_until, "SELECT clock_timestamp() > %s::timestamptz"
+            until(lambda: self.ground.execute(statement, [lease])[0][0], "the lease has run out")
 
     def is_open(self) -> bool:
         """Tell whether production's name is there and takes connections."""
@@ -260,8 +274,10 @@ class Trial:
 
     @contextlib.contextmanager
     def stopped_backend(self, database: str = PRODUCTION) -> Iterator[int]:
-        """Open a session whose server process does not answer, so that nobody can end it; it can again at the end."""
-        with self.ground.scene.session("production", database) as session:
+        """Open a user's session whose server process does not answer, so that nobody can end it until the end."""
+        with self.ground.scene.session(
+            "production", url=self.ground.scene.url("production", database=database)
+        ) as session:
             backend = session.info.backend_pid
             processes.kill([processes.processes()[backend]], signal.SIGSTOP)
             try:

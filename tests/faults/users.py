@@ -14,8 +14,8 @@ from writers import RefusedWrite, SqlWriter
 
 USERS = 8
 PREFIX = "faults-"
-PAUSE_SECONDS = 0.1
-PAUSE_AFTER_REFUSAL_SECONDS = 0.2
+PAUSE_SECONDS = 0.2
+PAUSE_AFTER_REFUSAL_SECONDS = 0.3
 
 
 class User(threading.Thread):
@@ -81,7 +81,7 @@ class Users:
             user.start()
 
     def end(self) -> None:
-        """Let each end its last write."""
+        """Let each end its last write; nobody writes any more."""
         for user in self._users:
             user.end()
 

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..._domain.description import Description, render_description
+from ..._domain.description import METHODS, Description, render_description
 from ..._domain.errors import RollbackError
 from ..._domain.run_states import check_gate_passed, check_step
 from .blockers import find_blockers, refuse_blockers
@@ -20,7 +20,9 @@ from .run_state import check_state, lease_end, locked, read_comment, write_comme
 from .sessions import PATIENCE_SECONDS, POLL_SECONDS, end_sessions, read_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+
+    from psycopg2.extensions import cursor as Cursor
 
     from ..._run import Run
     from .connection import Server
@@ -36,6 +38,7 @@ def close_database(
     *,
     patience: float = PATIENCE_SECONDS,
     but: Collection[int] = (),
+    data: Mapping[str, Any] | None = None,
 ) -> list[Session]:
     """Close the database for everybody and end its sessions; or, where that fails, leave it open as it was.
 
@@ -45,6 +48,7 @@ def close_database(
         lease_seconds: how long the run may go without a sign of life before its keeper opens the database again.
         patience: seconds that sessions get to end.
         but: pids of our own sessions, opened before, that stay.
+        data: what else the database is to say of the run: C(owner), C(method). Since when is added to its owner.
 
     Returns:
         The sessions that were ended.
@@ -63,6 +67,7 @@ def close_database(
             original_comment=read_comment(cursor, server.database),
             note="Closed by a rollback that is under way. Its keeper opens it when the lease has run out. By hand: "
             "ALTER DATABASE … ALLOW_CONNECTIONS true, then set the comment to original_comment.",
+            data=_claim(cursor, data or {}),
         )
         write_comment(cursor, server.database, render_description(closed))
         admit(cursor, server.database, False)
@@ -74,6 +79,10 @@ def close_database(
         if isinstance(error, RollbackError):
             error.untouched = f"{server.database} is open again, unaltered."
         raise
+
+
+def _claim(cursor: Cursor, data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"method": METHODS[0], **data, "owner": {**data.get("owner", {}), "since": lease_end(cursor, 0)}}
 
 
 def is_closed_by(server: Server, run_id: str) -> bool:

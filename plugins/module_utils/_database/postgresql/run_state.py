@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._domain.description import Description, parse_description, render_description
 from ..._domain.errors import Refused
-from ..._domain.run_states import BEFORE_SWAP, check_step
+from ..._domain.run_states import BEFORE_SWAP, check_step, on_record
 from ..._driver import one_row, psycopg2, sql
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def advance(server: Server, run_id: str, step: str, **data: Any) -> Description:
             description,
             state=state,
             lease_until=lease_end(cursor, description.lease_seconds),
-            data={**description.data, **data},
+            data={**description.data, **on_record(step, lease_end(cursor, 0)), **data},
         )
         write_comment(cursor, server.database, render_description(advanced))
     return advanced
