@@ -74,7 +74,56 @@ PROTECTIONS: dict[str, Protection] = {
         '            reason = ""\n',
         ("module-killed-in-reopen",),
     ),
+    "state-table": Protection(
+        f"{MODULE_UTILS}/_migrations/stepping.py",
+        '        check_step(before, tool.state(), name, "down" if verb == "down" else "up")\n',
+        "",
+        ("down-half-finishes-well",),
+    ),
+    "verify-change": Protection(
+        f"{POSTGRESQL}/verification.py",
+        "    unexpected = [] if expected is None else compare_changes(expected, comparison.canonical_change)\n",
+        "    unexpected = []\n",
+        ("down-grants-elsewhere",),
+    ),
+    "verify-contents": Protection(
+        f"{POSTGRESQL}/verification.py",
+        "    problems = unexpected + comparison.differences\n",
+        "    problems = unexpected\n",
+        ("down-writes-elsewhere",),
+    ),
+    "blockers": Protection(
+        f"{POSTGRESQL}/blockers.py",
+        "    found = list(blockers)\n",
+        "    found = []\n",
+        ("prepared-transaction", "logical-slot"),
+    ),
+    "disk": Protection(f"{POSTGRESQL}/blockers.py", "    if disk.lacks:\n", "    if False:\n", ("disk-full",)),
+    "private-folder": Protection(
+        f"{MODULE_UTILS}/_run.py", "    if status.st_mode & 0o077:\n", "    if False:\n", ("state-open-to-others",)
+    ),
+    "evidence-seal": Protection(
+        f"{DOMAIN}/evidence.py",
+        '    if evidence.get("content_hash") != hashlib.sha256(text).hexdigest():\n',
+        "    if False:\n",
+        ("evidence-edited-no-key",),
+    ),
+    "evidence-signature": Protection(
+        f"{DOMAIN}/evidence.py",
+        '    if key and not evidence.get("signature"):\n',
+        "    key = None\n    if False:\n",
+        ("evidence-unsigned",),
+    ),
+    "journal-chain": Protection(
+        f"{DOMAIN}/journal.py",
+        'if not isinstance(event, dict) or event.get("hash") != event_hash(event):',
+        "if not isinstance(event, dict):",
+        ("journal-edited-at-close",),
+    ),
 }
+
+CHECKSUMS = "checksums"
+"""Of the backups' files. What it holds back is counted by ``corruption.py``, by the thousand."""
 
 
 @contextlib.contextmanager
