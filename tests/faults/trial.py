@@ -330,7 +330,10 @@ def _is_variable(word: str) -> bool:
 
 
 def until(
-    condition: Callable[[], object], what: str, deadline: float = PATIENCE_SECONDS, over: Callable[[], bool] = lambda: False
+    condition: Callable[[], object],
+    what: str,
+    deadline: float = PATIENCE_SECONDS,
+    over: Callable[[], bool] = lambda: False,
 ) -> None:
     """Wait for something that happens elsewhere; the deadline is for a broken world only.
 
