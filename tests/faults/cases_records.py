@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from ..playbook.scene import PROJECT
 from . import small_disk
-from .case import BEFORE, HELD, Act, Case, nothing
+from .case import AFTER, BEFORE, HELD, Act, Case, nothing
 from .moments import INSIDE, START, inside
 from .saying import says
 
 if TYPE_CHECKING:
     from .trial import Trial
 
+CORRUPTION = PROJECT / "tests" / "faults" / "corruption.py"
 EDITED = {"journal": "it was edited: that is the fault"}
 WITHOUT_RECORDS = {"journal": "nothing could be written into it"}
 
@@ -73,8 +78,9 @@ def _edit_evidence(edit: Callable[[dict[str, object]], None], *, signed: bool = 
 
 
 def _younger(evidence: dict[str, object]) -> None:
-    """As somebody does whose evidence is a day too old."""
-    evidence["created_at"] = str(evidence["created_at"]).replace("20", "21", 1)
+    """As somebody does whose evidence has become too old."""
+    created = datetime.fromisoformat(str(evidence["created_at"]))
+    evidence["created_at"] = (created + timedelta(minutes=1)).isoformat()
 
 
 def _unsigned(evidence: dict[str, object]) -> None:
@@ -105,6 +111,20 @@ def _without_a_line(lines: list[str]) -> list[str]:
 
 def _cut(lines: list[str]) -> list[str]:
     return [*lines[:-1], lines[-1][: len(lines[-1]) // 2]]
+
+
+# -- backups are corrupted ---------------------------------------------------------------------------------------------
+
+
+def _corrupt_backups(trial: Trial) -> None:
+    """By the thousand; fewer where each is restored because a protection was taken out."""
+    few = [] if trial.ground.product == PROJECT else ["--damages", "40", "--after-the-check", "0"]
+    program = [sys.executable, str(CORRUPTION), "--collections", str(trial.ground.product / "collections"), *few]
+    done = subprocess.run(program, check=False, capture_output=True, text=True, timeout=900)
+    (trial.folder / "corruption.txt").write_text(done.stdout + done.stderr)
+    print(done.stdout, flush=True)
+    if done.returncode != 0:
+        raise AssertionError("a damage came through, see corruption.txt")
 
 
 def _journal_case(name: str, phase: str, edit: Callable[[list[str]], list[str]], what: str) -> Case:
@@ -178,6 +198,7 @@ CASES: list[Case] = [
         says("not signed"),
     ),
     Case("evidence-gone", "no evidence", (BEFORE,), nothing, _no_evidence, says("rehears")),
+    Case("corruption", "verified backups damaged by the thousand", (AFTER,), nothing, afterwards=_corrupt_backups),
     _journal_case("edited", "close", _refusal_to_success, "an event edited"),
     _journal_case("edited", "swap", _refusal_to_success, "an event edited"),
     _journal_case("shortened", "candidate", _without_a_line, "an event taken out"),

@@ -74,6 +74,46 @@ PROTECTIONS: dict[str, Protection] = {
         '            reason = ""\n',
         ("module-killed-in-reopen",),
     ),
+    "checksums": Protection(
+        f"{DOMAIN}/manifest.py",
+        "    if problems:\n        raise BackupNotTrusted(",
+        "    if False:\n        raise BackupNotTrusted(",
+        ("corruption",),
+    ),
+    "evidence-seal": Protection(
+        f"{DOMAIN}/evidence.py",
+        '    if evidence.get("content_hash") != hashlib.sha256(text).hexdigest():\n',
+        "    if False:\n",
+        ("evidence-edited-no-key",),
+    ),
+    "journal-chain": Protection(
+        f"{DOMAIN}/journal.py",
+        "        events.append(_checked_event(number, line, events[-1] if events else None))\n",
+        "        events.append(json.loads(line))\n",
+        ("journal-edited-at-swap", "journal-shortened-at-candidate"),
+    ),
+    "verification": Protection(
+        f"{POSTGRESQL}/verification.py",
+        "    if problems:\n",
+        "    if False:\n",
+        ("down-writes-elsewhere", "down-grants-elsewhere", "down-deletes-the-row-alone"),
+    ),
+    "state-table": Protection(
+        f"{DOMAIN}/plan.py",
+        "    if (gone, new) == expected and len(after) == len(set(after)):\n",
+        "    if True:\n",
+        ("down-does-nothing",),
+    ),
+    "blockers": Protection(
+        f"{POSTGRESQL}/blockers.py",
+        "    found = list(blockers)\n    if found:\n",
+        "    found = list(blockers)\n    if False:\n",
+        ("logical-slot", "session-of-a-stranger-late"),
+    ),
+    "disk": Protection(f"{POSTGRESQL}/blockers.py", "    if disk.lacks:\n", "    if False:\n", ("disk-full",)),
+    "private-folder": Protection(
+        f"{MODULE_UTILS}/_run.py", "    if status.st_mode & 0o077:\n", "    if False:\n", ("state-open-to-others",)
+    ),
 }
 
 
