@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ PARTIAL = "partial"
 class NotHere(Exception):
     """A case cannot be played on this machine; the message says why."""
 
+
+LEASE = int(os.environ.get("FAULTS_LEASE", "12"))
+"""Seconds until a keeper acts, where a case waits for that. More on a busy machine: no step may take as long."""
 
 Act = Callable[["Trial"], None]
 

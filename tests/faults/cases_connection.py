@@ -20,11 +20,10 @@ import pytest
 from ssh_server import SSHD, SshServer, ssh_server
 
 from . import processes
-from .case import AFTER, BEFORE, HELD, Act, Case, NotHere
+from .case import AFTER, BEFORE, HELD, LEASE, Act, Case, NotHere
 from .moments import BEFORE_THE_SWAP, INSIDE, START, inside
 from .trial import Trial
 
-LEASE = 10
 CUT_SECONDS = 4.0
 
 # -- sessions that are ended ----------------------------------------------------------------------------------------

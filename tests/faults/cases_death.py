@@ -9,12 +9,9 @@ controller lives and users have written since the swap, nothing is thrown away: 
 
 from __future__ import annotations
 
-from .case import AFTER, BEFORE, HELD, Act, Case, nothing
+from .case import AFTER, BEFORE, HELD, LEASE, Act, Case, nothing
 from .moments import BEFORE_THE_SWAP, INSIDE, START, inside
 from .trial import Trial
-
-LEASE = 10
-"""Seconds: so long it takes until a keeper acts."""
 
 
 def _controller(trial: Trial) -> None:

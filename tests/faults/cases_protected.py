@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 
 from . import processes
-from .case import AFTER, BEFORE, Case
+from .case import AFTER, BEFORE, LEASE, Case
 from .moments import START
 from .trial import Trial
 
@@ -67,7 +67,7 @@ CASES: list[Case] = [
     ),
     Case(
         "lease-over-keeper-dead", "keeper dead, controller back after its lease, before the swap", (BEFORE,),
-        _lease_over_and_nobody_acts, stand=START["swap"], lease=10,
+        _lease_over_and_nobody_acts, stand=START["swap"], lease=LEASE,
     ),
     Case(
         "tool-leaves-a-child", "the migration command leaves a process behind", (AFTER,), _go, _tool_leaves_a_child,

@@ -7,36 +7,39 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..playbook.scene import PROJECT
 from . import small_disk
-from .case import AFTER, BEFORE, HELD, Act, Case, nothing
+from .case import BEFORE, HELD, Act, Case, nothing
 from .moments import INSIDE, START, inside
 from .saying import says
 
 if TYPE_CHECKING:
     from .trial import Trial
 
-CORRUPTION = PROJECT / "tests" / "faults" / "corruption.py"
 EDITED = {"journal": "it was edited: that is the fault"}
 WITHOUT_RECORDS = {"journal": "nothing could be written into it"}
 
 # -- the state folder is lost, full, read-only, open to others -------------------------------------------------------
 
 
+def _remove(folder: Path) -> None:
+    """Remove it although somebody writes into it meanwhile."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _lost(trial: Trial) -> None:
-    shutil.rmtree(trial.state_dir())
+    _remove(trial.state_dir())
     trial.playbook.go()
 
 
 def _lost_and_everything_killed(trial: Trial) -> None:
     with inside(trial, INSIDE["migrate_down"]):
-        shutil.rmtree(trial.state_dir())
+        _remove(trial.state_dir())
         trial.playbook.kill_everything()
 
 
@@ -113,20 +116,6 @@ def _cut(lines: list[str]) -> list[str]:
     return [*lines[:-1], lines[-1][: len(lines[-1]) // 2]]
 
 
-# -- backups are corrupted ---------------------------------------------------------------------------------------------
-
-
-def _corrupt_backups(trial: Trial) -> None:
-    """By the thousand; fewer where each is restored because a protection was taken out."""
-    few = [] if trial.ground.product == PROJECT else ["--damages", "40", "--after-the-check", "0"]
-    program = [sys.executable, str(CORRUPTION), "--collections", str(trial.ground.product / "collections"), *few]
-    done = subprocess.run(program, check=False, capture_output=True, text=True, timeout=900)
-    (trial.folder / "corruption.txt").write_text(done.stdout + done.stderr)
-    print(done.stdout, flush=True)
-    if done.returncode != 0:
-        raise AssertionError("a damage came through, see corruption.txt")
-
-
 def _journal_case(name: str, phase: str, edit: Callable[[list[str]], list[str]], what: str) -> Case:
     return Case(
         f"journal-{name}-at-{phase.replace('_', '-')}", f"{what}, before {phase.replace('_', ' ')}", (BEFORE,),
@@ -197,8 +186,7 @@ CASES: list[Case] = [
         _edit_evidence(_unsigned),
         says("not signed"),
     ),
-    Case("evidence-gone", "no evidence", (BEFORE,), nothing, _no_evidence, says("rehears")),
-    Case("corruption", "verified backups damaged by the thousand", (AFTER,), nothing, afterwards=_corrupt_backups),
+    Case("evidence-gone", "no evidence", (BEFORE,), nothing, _no_evidence, says("Nobody has rehearsed")),
     _journal_case("edited", "close", _refusal_to_success, "an event edited"),
     _journal_case("edited", "swap", _refusal_to_success, "an event edited"),
     _journal_case("shortened", "candidate", _without_a_line, "an event taken out"),

@@ -8,8 +8,7 @@ Then nothing goes forward by itself: without a write since the swap it goes back
 
 from __future__ import annotations
 
-from .case import AFTER, BEFORE, HELD, Act, Case
-from .cases_death import LEASE
+from .case import AFTER, BEFORE, HELD, LEASE, Act, Case
 from .cases_server import kill_keepers, next_run
 from .checks import COMMENT
 from .moments import START

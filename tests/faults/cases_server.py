@@ -11,11 +11,9 @@ import signal
 import psycopg2
 
 from . import processes
-from .case import AFTER, BEFORE, HELD, Act, Case
+from .case import AFTER, BEFORE, HELD, LEASE, Act, Case
 from .moments import BEFORE_THE_SWAP, INSIDE, START, inside
 from .trial import Trial
-
-LEASE = 10
 
 
 def _crash_in(phase: str) -> Act:

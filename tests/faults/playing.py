@@ -19,6 +19,9 @@ from .ground import Ground
 from .trial import Trial, until
 
 PASSED, FAILED, SKIPPED = VERDICTS = "passed", "failed", "skipped"
+NEVER_CAME = "the moment never came"
+"""The problem of a case that could not be played: it shows nothing, whatever protection was taken out."""
+
 PATIENCE_SECONDS = 60.0
 HERE = Path(__file__).resolve().parent
 PACKAGE = "ansible_collections.balcon.rollback.tests.faults"
@@ -119,6 +122,8 @@ def play(ground: Ground, case: Case) -> Row:
         _judge(trial, case, row)
     except NotHere as reason:
         row.moment, row.verdict = str(reason), SKIPPED
+    except TimeoutError as error:
+        row.problems[NEVER_CAME] = str(error)
     except Exception as error:  # noqa: BLE001  # a case that cannot be played is a case that failed; the next ones go on
         row.problems["played"] = f"{type(error).__name__}: {error}"
         (trial.folder / "traceback.txt").write_text(traceback.format_exc())

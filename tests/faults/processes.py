@@ -37,7 +37,12 @@ class Process:
         return Path(self.words[0]).name if self.words else ""
 
     def runs(self, program: str) -> bool:
-        """Tell whether it runs a program, itself, by an interpreter, or under a title such as "npm run migrate"."""
+        """Tell whether it runs a program, itself, by an interpreter, or under a title such as "npm run migrate".
+
+        One that is only asked what it is, or what an archive holds, does not count.
+        """
+        if {"--version", "--list"}.intersection(self.words):
+            return False
         names = [Path(word).name for word in self.words[:2]]
         return program in names or any(name.startswith(f"{program} ") for name in names)
 

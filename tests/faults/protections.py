@@ -74,11 +74,33 @@ PROTECTIONS: dict[str, Protection] = {
         '            reason = ""\n',
         ("module-killed-in-reopen",),
     ),
-    "checksums": Protection(
-        f"{DOMAIN}/manifest.py",
-        "    if problems:\n        raise BackupNotTrusted(",
-        "    if False:\n        raise BackupNotTrusted(",
-        ("corruption",),
+    "state-table": Protection(
+        f"{MODULE_UTILS}/_migrations/stepping.py",
+        '        check_step(before, tool.state(), name, "down" if verb == "down" else "up")\n',
+        "",
+        ("down-half-finishes-well",),
+    ),
+    "verify-change": Protection(
+        f"{POSTGRESQL}/verification.py",
+        "    unexpected = [] if expected is None else compare_changes(expected, comparison.canonical_change)\n",
+        "    unexpected = []\n",
+        ("down-grants-elsewhere",),
+    ),
+    "verify-contents": Protection(
+        f"{POSTGRESQL}/verification.py",
+        "    problems = unexpected + comparison.differences\n",
+        "    problems = unexpected\n",
+        ("down-writes-elsewhere",),
+    ),
+    "blockers": Protection(
+        f"{POSTGRESQL}/blockers.py",
+        "    found = list(blockers)\n",
+        "    found = []\n",
+        ("prepared-transaction", "logical-slot"),
+    ),
+    "disk": Protection(f"{POSTGRESQL}/blockers.py", "    if disk.lacks:\n", "    if False:\n", ("disk-full",)),
+    "private-folder": Protection(
+        f"{MODULE_UTILS}/_run.py", "    if status.st_mode & 0o077:\n", "    if False:\n", ("state-open-to-others",)
     ),
     "evidence-seal": Protection(
         f"{DOMAIN}/evidence.py",
@@ -86,35 +108,22 @@ PROTECTIONS: dict[str, Protection] = {
         "    if False:\n",
         ("evidence-edited-no-key",),
     ),
+    "evidence-signature": Protection(
+        f"{DOMAIN}/evidence.py",
+        '    if key and not evidence.get("signature"):\n',
+        "    key = None\n    if False:\n",
+        ("evidence-unsigned",),
+    ),
     "journal-chain": Protection(
         f"{DOMAIN}/journal.py",
-        "        events.append(_checked_event(number, line, events[-1] if events else None))\n",
-        "        events.append(json.loads(line))\n",
-        ("journal-edited-at-swap", "journal-shortened-at-candidate"),
-    ),
-    "verification": Protection(
-        f"{POSTGRESQL}/verification.py",
-        "    if problems:\n",
-        "    if False:\n",
-        ("down-writes-elsewhere", "down-grants-elsewhere", "down-deletes-the-row-alone"),
-    ),
-    "state-table": Protection(
-        f"{DOMAIN}/plan.py",
-        "    if (gone, new) == expected and len(after) == len(set(after)):\n",
-        "    if True:\n",
-        ("down-does-nothing",),
-    ),
-    "blockers": Protection(
-        f"{POSTGRESQL}/blockers.py",
-        "    found = list(blockers)\n    if found:\n",
-        "    found = list(blockers)\n    if False:\n",
-        ("logical-slot", "session-of-a-stranger-late"),
-    ),
-    "disk": Protection(f"{POSTGRESQL}/blockers.py", "    if disk.lacks:\n", "    if False:\n", ("disk-full",)),
-    "private-folder": Protection(
-        f"{MODULE_UTILS}/_run.py", "    if status.st_mode & 0o077:\n", "    if False:\n", ("state-open-to-others",)
+        'if not isinstance(event, dict) or event.get("hash") != event_hash(event):',
+        "if not isinstance(event, dict):",
+        ("journal-edited-at-close",),
     ),
 }
+
+CHECKSUMS = "checksums"
+"""Of the backups' files. What it holds back is counted by ``corruption.py``, by the thousand."""
 
 
 @contextlib.contextmanager

@@ -29,7 +29,10 @@ from .ground import PRODUCTION, Ground
 from .users import Users
 
 CALLBACKS = Path(__file__).resolve().parent / "callbacks"
-DEADLINE_SECONDS = 240
+DEADLINE_SECONDS = 600
+PATIENCE_SECONDS = 300.0
+"""For a broken world only; on a busy machine a playbook takes minutes to get to its window."""
+
 OURS = "application_name LIKE 'balcon.rollback%%'"
 
 Variables = dict[str, Any]
@@ -53,12 +56,12 @@ class Playbook:
         """What it has printed, without line breaks: YAML wraps long messages."""
         return " ".join(self.output.read_text(errors="replace").split())
 
-    def stand(self, task: str, deadline: float = 90.0) -> None:
+    def stand(self, task: str, deadline: float = PATIENCE_SECONDS) -> None:
         """Let it go on to the first task whose name begins so, and wait until it stands before that."""
         (self._stand / "hold").write_text(task)
         self.wait_until_it_stands(deadline)
 
-    def wait_until_it_stands(self, deadline: float = 90.0) -> None:
+    def wait_until_it_stands(self, deadline: float = PATIENCE_SECONDS) -> None:
         """Wait until it stands before the task that it was told to."""
         wanted, now = (self._stand / "hold").read_text(), self._stand / "now"
         until(
@@ -86,7 +89,7 @@ class Playbook:
         )
         return processes.modules_below(self.process.pid)
 
-    def below(self, program: str, deadline: float = 60.0) -> list[processes.Process]:
+    def below(self, program: str, deadline: float = PATIENCE_SECONDS) -> list[processes.Process]:
         """Wait for a program that it, or a module of it, has started, and return its processes."""
         found: list[processes.Process] = []
 
@@ -327,7 +330,10 @@ def _is_variable(word: str) -> bool:
 
 
 def until(
-    condition: Callable[[], object], what: str, deadline: float = 60.0, over: Callable[[], bool] = lambda: False
+    condition: Callable[[], object],
+    what: str,
+    deadline: float = PATIENCE_SECONDS,
+    over: Callable[[], bool] = lambda: False,
 ) -> None:
     """Wait for something that happens elsewhere; the deadline is for a broken world only.
 
