@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import small_disk
@@ -24,14 +26,20 @@ WITHOUT_RECORDS = {"journal": "nothing could be written into it"}
 # -- the state folder is lost, full, read-only, open to others -------------------------------------------------------
 
 
+def _remove(folder: Path) -> None:
+    """Remove it although somebody writes into it meanwhile."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _lost(trial: Trial) -> None:
-    shutil.rmtree(trial.state_dir())
+    _remove(trial.state_dir())
     trial.playbook.go()
 
 
 def _lost_and_everything_killed(trial: Trial) -> None:
     with inside(trial, INSIDE["migrate_down"]):
-        shutil.rmtree(trial.state_dir())
+        _remove(trial.state_dir())
         trial.playbook.kill_everything()
 
 
@@ -73,8 +81,9 @@ def _edit_evidence(edit: Callable[[dict[str, object]], None], *, signed: bool = 
 
 
 def _younger(evidence: dict[str, object]) -> None:
-    """As somebody does whose evidence is a day too old."""
-    evidence["created_at"] = str(evidence["created_at"]).replace("20", "21", 1)
+    """As somebody does whose evidence has become too old."""
+    created = datetime.fromisoformat(str(evidence["created_at"]))
+    evidence["created_at"] = (created + timedelta(minutes=1)).isoformat()
 
 
 def _unsigned(evidence: dict[str, object]) -> None:
@@ -177,7 +186,7 @@ CASES: list[Case] = [
         _edit_evidence(_unsigned),
         says("not signed"),
     ),
-    Case("evidence-gone", "no evidence", (BEFORE,), nothing, _no_evidence, says("rehears")),
+    Case("evidence-gone", "no evidence", (BEFORE,), nothing, _no_evidence, says("Nobody has rehearsed")),
     _journal_case("edited", "close", _refusal_to_success, "an event edited"),
     _journal_case("edited", "swap", _refusal_to_success, "an event edited"),
     _journal_case("shortened", "candidate", _without_a_line, "an event taken out"),

@@ -96,7 +96,10 @@ def _dump_under_way(trial: Trial) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     trial.endings.callback(_ended_loudly, dump)
-    until(lambda: trial.sessions("application_name = 'pg_dump' AND wait_event = 'ClientWrite'"), "pg_dump is under way")
+    until(
+        lambda: trial.sessions("application_name = 'pg_dump' AND xact_start < clock_timestamp() - interval '3s'"),
+        "pg_dump is under way",
+    )
 
 
 def _ended_loudly(dump: subprocess.Popen[bytes]) -> None:

@@ -57,7 +57,8 @@ class User(threading.Thread):
     def end(self) -> None:
         """Let the last write end."""
         self._over.set()
-        self.join(timeout=30)
+        if self.ident:
+            self.join(timeout=30)
 
     def acknowledged(self) -> int:
         """Return how many of the writes were acknowledged up to now."""
