@@ -40,9 +40,15 @@ class Protection:
 PROTECTIONS: dict[str, Protection] = {
     "keeper": Protection(
         f"{POSTGRESQL}/keeper.py",
-        "restore_original(self._server, self._run.run_id, only_after_lease=True)",
-        "restore_original(self._server, 'nobody', only_after_lease=True)",
+        "        return not self._finish()\n",
+        "        return True\n",
         ("controller-killed-in-migrate-down",),
+    ),
+    "supervisor": Protection(
+        f"{POSTGRESQL}/keeper.py",
+        "            if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:\n",
+        "            if True:\n",
+        ("keeper-killed-then-controller",),
     ),
     "run-lock": Protection(
         f"{DOMAIN}/run_states.py",
@@ -55,8 +61,8 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "lease-check": Protection(
         f"{POSTGRESQL}/run_state.py",
-        "    if description and description.state in BEFORE_SWAP and lease_has_run_out(cursor, description):\n",
-        "    if False:\n",
+        "    if description is None or not lease_has_run_out(cursor, description):\n",
+        "    if True:\n",
         ("lease-over-keeper-dead",),
     ),
     "closing": Protection(
@@ -70,8 +76,8 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "counters": Protection(
         f"{POSTGRESQL}/restore.py",
-        "            reason = _difference(inside, counters)\n",
-        '            reason = ""\n',
+        "            return _Proof(written_since(cursor, counters))\n",
+        '            return _Proof("")\n',
         ("module-killed-in-reopen",),
     ),
     "state-table": Protection(
