@@ -323,10 +323,11 @@ def _reported_without(found: list[Row], total: int, refused: int, *, silent: int
     stopped = sum(row.count(FOUND, "pg_restore") for row in found)
     fingerprint = sum(row.count(FOUND, "the fingerprint") for row in found)
     harmless = sum(row.count(SAME) for row in found)
+    through = fingerprint + harmless + silent
     print(
         f"\nWithout the checksums {total - refused} of {total} damages came as far as the restore. pg_restore stopped"
-        f" at {stopped} of them and let {fingerprint + harmless + silent} through: {fingerprint} of these the fingerprint"
-        f" found, {harmless} changed nothing, {silent} were silent."
+        f" at {stopped} and let {through} through: {fingerprint} of these the fingerprint found, {harmless} changed"
+        f" nothing, {silent} were silent."
     )
     return refused < total and not silent
 
