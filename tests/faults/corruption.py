@@ -6,7 +6,7 @@
 
     python tests/faults/corruption.py                          3,200 damages in every compression of the client tools
     python tests/faults/corruption.py --damages 200            fewer
-    python tests/faults/corruption.py --without checksums      what a restore alone lets through
+    python tests/faults/corruption.py --without checksums      what a restore alone lets through, of 300
     python tests/faults/corruption.py --collections FOLDER     of another copy of the collection
 
 Each damage is done to a fresh copy of the backup, which is then restored as db_restore does it. *Refused* means before
@@ -25,13 +25,13 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
-DAMAGES, AFTER_THE_CHECK, SEED = 3200, 80, 2026
+DAMAGES, DAMAGES_RESTORED, AFTER_THE_CHECK, SEED = 3200, 300, 80, 2026
 
 
 def main(arguments: list[str]) -> int:
     """Damage, restore, print; return 1 when a damage came through."""
     parser = argparse.ArgumentParser(description="Corruption by the thousand")
-    parser.add_argument("--damages", type=int, default=DAMAGES)
+    parser.add_argument("--damages", type=int)
     parser.add_argument("--after-the-check", type=int, default=AFTER_THE_CHECK)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--without", choices=["checksums"])
@@ -45,7 +45,8 @@ def main(arguments: list[str]) -> int:
 
     if asked.without:
         corrupting.take_out_the_checksums()
-    found = list(corrupting.rows(asked.damages, asked.after_the_check, asked.seed))
+    damages = asked.damages or (DAMAGES_RESTORED if asked.without else DAMAGES)
+    found = list(corrupting.rows(damages, asked.after_the_check, asked.seed))
     if asked.json:
         asked.json.write_text(json.dumps(corrupting.summary(found), indent=1) + "\n")
     return 0 if corrupting.reported(found, checksums=not asked.without) else 1
