@@ -232,7 +232,7 @@ CASES: list[Case] = [
         Case(
             f"ssh-dropped-in-{phase.replace('_', '-')}",
             f"controller to target, {phase.replace('_', ' ')}: {INSIDE[phase].words}",
-            (BEFORE,) if phase in BEFORE_THE_SWAP else (AFTER,), _drop_ssh_in(phase),
+            {"swap": (BEFORE, AFTER), "reopen": (AFTER,)}.get(phase, (BEFORE,)), _drop_ssh_in(phase),
             _through_ssh_to(phase),
             stand=INSIDE[phase].stand, lease=LEASE, needs=_sshd_can_be_had,
         )

@@ -53,12 +53,18 @@ def _at(name: str, harm: Act, phases: tuple[str, ...], lease: int) -> list[Case]
     ]
 
 
+def _ends(phase: str, after: tuple[str, ...], harm: Act) -> tuple[str, ...]:
+    if phase == "swap" and harm == _controller:
+        return (BEFORE, AFTER)  # the module lives on, and may have done its work before the lease runs out
+    return (BEFORE,) if phase in BEFORE_THE_SWAP else after
+
+
 def _in(name: str, harm: Act, phases: tuple[str, ...], lease: int, after: tuple[str, ...] = (AFTER,)) -> list[Case]:
     return [
         Case(
             f"{name}-in-{phase.replace('_', '-')}",
             f"inside {phase.replace('_', ' ')}: {INSIDE[phase].words}",
-            (BEFORE,) if phase in BEFORE_THE_SWAP else after,
+            _ends(phase, after, harm),
             _inside(phase, harm),
             INSIDE[phase].prepare,
             stand=INSIDE[phase].stand,
