@@ -11,7 +11,7 @@ import signal
 import psycopg2
 
 from . import processes
-from .case import AFTER, BEFORE, HELD, LEASE, Act, Case
+from .case import AFTER, BEFORE, HELD, LEASE, UNREACHABLE, Act, Case
 from .moments import BEFORE_THE_SWAP, INSIDE, START, inside
 from .trial import Trial
 
@@ -132,6 +132,7 @@ CASES: list[Case] = [
             f"no-connection-at-{phase.replace('_', '-')}", f"the server is out of connections before {phase}",
             (BEFORE,) if phase in BEFORE_THE_SWAP else (BEFORE, AFTER, HELD),
             _no_connection_left, stand=START[phase], lease=LEASE,
+            forgives=UNREACHABLE if phase == "close" else {},
         )
         for phase in ("gate", "close", "candidate", "verify", "swap")
     ),
