@@ -1,7 +1,7 @@
 # Everything runs from .venv, which `make setup` makes: nothing else needs to be installed.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test lint format sanity unit integration playbook molecule backend-test bench build clean
+.PHONY: help setup demo demo-stop test lint format sanity unit integration playbook molecule backend-test faults faults-sample bench build clean
 
 PYTHON_BIN := $(CURDIR)/.venv/bin
 export PATH := $(PYTHON_BIN):$(PATH)
@@ -21,7 +21,7 @@ demo-stop: setup ## Stop the demo's servers
 	@python examples/demo/demo.py stop
 
 test: setup ## Everything below but the bench; says at the end what failed
-	@python tests/tools/run_checks.py integration playbook molecule sanity lint backend-test unit
+	@python tests/tools/run_checks.py integration playbook faults-sample molecule sanity lint backend-test unit
 
 lint: setup ## ruff, mypy, yamllint, ansible-lint
 	@sh tests/tools/run_lint.sh
@@ -40,6 +40,12 @@ integration: setup ## Tests against PostgreSQL 16 and 18
 
 playbook: setup ## The playbook with bad input, with its controller killed, and searched for secrets
 	@python -m pytest tests/playbook $(PYTEST_ARGS)
+
+faults: setup ## One fault after the other in real rollbacks; WITHOUT=keeper takes a protection out, ONLY="a b*" chooses
+	@set -f; python tests/faults/faults.py $(if $(WITHOUT),--without $(WITHOUT)) $(if $(ONLY),--only $(ONLY))
+
+faults-sample: setup ## The ten faults that cost least and prove most
+	@python -m pytest tests/faults $(PYTEST_ARGS)
 
 molecule: setup ## The playbooks, one scenario a story
 	@test -n "$(SCENARIOS)" || { echo "molecule: there is no scenario in molecule/" >&2; exit 1; }

@@ -10,7 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from ._domain.journal import Event
 
 Result = TypeVar("Result")
+
+_RESTORING = "restore"
+
+_ROOM_BYTES = 64 * 1024
+"""What must fit beside a journal before a step begins: its event, and a fingerprint."""
 
 
 def utc_now() -> str:
@@ -149,14 +154,39 @@ class Run:
         complete = {"at": utc_now(), "seconds": 0.0, "outcome": "ok", "changed": False, "data": {}, **event}
         append_event(self.journal, {"run_id": self.run_id, "phase": phase, "action": action, **complete})
 
+    def check_can_record(self) -> None:
+        """Check, before anything is done, that it could be written down afterwards.
+
+        Raises:
+            Refused: the journal is missing, or nothing can be written beside it.
+            JournalBroken: it was edited or cut.
+        """
+        self.events()
+        probe = self.folder / f".room-{os.getpid()}"
+        try:
+            os.close(os.open(self.journal, os.O_RDWR))
+            with os.fdopen(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(bytes(_ROOM_BYTES))
+        except OSError as error:
+            raise Refused(
+                f"Nothing can be written down in the folder of run {self.run_id}: {error.strerror}.",
+                untouched="This step changed nothing.",
+                remedy=f"Make room in {self.folder}, or let the account that runs the tools write there; then start a "
+                "new run.",
+            ) from None
+        finally:
+            with suppress(OSError):
+                probe.unlink()
+
     @contextmanager
     def step(self, phase: str, action: str) -> Iterator[dict[str, Any]]:
-        """Do one step and record it, whether it succeeds, is refused or fails.
+        """Do one step and record it, whether it succeeds, is refused or fails; not begun where it cannot be recorded.
 
         Yields:
             A dictionary: what is put in becomes the event's C(data), but for the key C(changed), which becomes the
             event's own (default true). Never put a secret in.
         """
+        self.check_can_record()
         at, start = utc_now(), time.monotonic()
         data: dict[str, Any] = {}
         error: BaseException | None = None
@@ -222,7 +252,8 @@ def _record_or_warn(module: AnsibleModule, action: str, event: dict[str, Any]) -
 def module_step(module: AnsibleModule, action: str) -> Iterator[dict[str, Any]]:
     """Do a module's one step, recorded in the journal of the run that the arguments name.
 
-    Without C(run_id), and in check mode, nothing is recorded.
+    Without C(run_id), and in check mode, nothing is recorded. What puts things right after a failure, the phase
+    C(restore), is done even where it cannot be recorded: then the module warns.
 
     Args:
         module: a module whose arguments include `_argspec.RUN`.
@@ -231,8 +262,26 @@ def module_step(module: AnsibleModule, action: str) -> Iterator[dict[str, Any]]:
     if module.check_mode or not module.params["run_id"]:
         yield {}
         return
+    if module.params["phase"] == _RESTORING:
+        with _step_that_must_be(module, action) as data:
+            yield data
+        return
     with Run(module.params["state_dir"], module.params["run_id"]).step(module.params["phase"], action) as data:
         yield data
+
+
+@contextmanager
+def _step_that_must_be(module: AnsibleModule, action: str) -> Iterator[dict[str, Any]]:
+    at, start = utc_now(), time.monotonic()
+    data: dict[str, Any] = {}
+    error: BaseException | None = None
+    try:
+        yield data
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        _record_or_warn(module, action, _event(at, start, data, error))
 
 
 def write_private_file(path: Path, text: str) -> bool:

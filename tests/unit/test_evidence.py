@@ -57,7 +57,7 @@ def test_matching_evidence_passes() -> None:
     ("changes", "reason"),
     [
         ({"created_at": (NOW - timedelta(hours=25)).isoformat()}, "25.0 hours old"),
-        ({"created_at": (NOW + timedelta(hours=1)).isoformat()}, "hours old"),
+        ({"created_at": (NOW + timedelta(hours=1)).isoformat()}, "1.0 hours from now: the clock"),
         ({"plan_id": "p2"}, "file of the plan has changed"),
         ({"production": {"system_identifier": "7002", "oid": 16400}}, "another database"),
         ({"production": {"system_identifier": "7001", "oid": 16401}}, "another database"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -75,6 +76,24 @@ def test_sealed_manifest_is_read_back() -> None:
     assert read(render(manifest), "key") == manifest
     assert read(render(manifest)) == manifest
     assert read(render(seal(content())))["signature"] is None
+
+
+@pytest.mark.parametrize(
+    "saved_again",
+    [
+        lambda text: json.dumps(json.loads(text)),
+        lambda text: text + "\n",
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("é", "\\u00e9"),
+        lambda text: text.replace("{\n", '{\n "backup_id": "another",\n', 1),
+    ],
+    ids=["other spaces", "an empty line", "other line ends", "other letters", "a key twice"],
+)
+def test_same_content_in_other_bytes_is_refused(saved_again: Callable[[str], str]) -> None:
+    text = render(seal(content(), "key"))
+    assert saved_again(text) != text
+    with pytest.raises(BackupNotTrusted, match="not written as it was"):
+        read(saved_again(text), "key")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +75,33 @@ def test_a_failed_step_is_recorded_and_raised(run: Run) -> None:
     assert refused["outcome"] == "refused"
     assert refused["data"]["error"]["remedy"] == "do it"
     assert failed["outcome"] == "failed"
+
+
+@contextlib.contextmanager
+def _no_room() -> Iterator[None]:
+    """Let no file grow beyond a kilobyte, as on a disk that is full."""
+    known = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, known[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, known)
+
+
+def test_a_step_that_could_not_be_recorded_is_not_begun(run: Run) -> None:
+    begun = []
+    with _no_room(), pytest.raises(Refused, match="Nothing can be written down") as full, run.step("close", "close"):
+        begun.append("full")
+    assert "Make room" in full.value.remedy
+    assert list(run.folder.iterdir()) == [run.journal]
+    run.record("preflight", "look")
+    run.journal.write_text(run.journal.read_text().replace("look", "lock"))
+    with pytest.raises(JournalBroken), run.step("close", "close"):
+        begun.append("edited")
+    shutil.rmtree(run.folder)
+    with pytest.raises(Refused, match="has no journal"), run.step("close", "close"):
+        begun.append("lost")
+    assert begun == []
 
 
 def test_a_state_folder_that_others_can_read_is_refused(run: Run) -> None:

@@ -107,7 +107,11 @@ def check_evidence(evidence: Mapping[str, Any], request: Request, now: datetime,
     """
     age = now - datetime.fromisoformat(str(evidence["created_at"]))
     production = evidence["production"]
-    if age > timedelta(hours=max_age_hours) or age < -timedelta(minutes=5):
+    if age < -timedelta(minutes=5):
+        raise _refused(
+            evidence, f"it was written {_hours(-age)} from now: the clock of this host, or of the one before, is wrong"
+        )
+    if age > timedelta(hours=max_age_hours):
         raise _refused(
             evidence, f"it is {_hours(age)} old, and rollback_evidence_max_age allows {max_age_hours:g} hours"
         )

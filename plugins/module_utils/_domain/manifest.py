@@ -87,6 +87,8 @@ def read(text: str, key: str | None = None) -> Manifest:
         raise BackupNotTrusted("its manifest is signed with another key, or was edited after it was signed")
     if manifest.get("digest") != hashlib.sha256(content).hexdigest():
         raise BackupNotTrusted("its manifest was edited or damaged after it was written")
+    if text != render(manifest):  # the same content in other bytes, or a key twice: somebody had it in hands
+        raise BackupNotTrusted("its manifest is not written as it was: somebody saved it again, or it was damaged")
     return manifest
 
 

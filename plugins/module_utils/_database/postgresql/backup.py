@@ -418,7 +418,7 @@ def read_manifest(path: Path, signing_key: str | None = None) -> Manifest:
         BackupNotTrusted: it is not.
     """
     try:
-        text = (path / manifests.FILE_NAME).read_text(encoding="utf-8")
+        text = (path / manifests.FILE_NAME).read_bytes().decode()  # not read_text: it would mend line ends
     except UnicodeDecodeError:
         raise manifests.BackupNotTrusted("its manifest is not text") from None
     return manifests.read(text, signing_key)
