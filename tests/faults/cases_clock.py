@@ -25,7 +25,7 @@ _CLOCKS: dict[Path, Clock] = {}
 def _new_clock(trial: Trial) -> Clock:
     folder = Path(trial.endings.enter_context(tempfile.TemporaryDirectory(prefix="balcon-rollback-clock-")))
     folder.chmod(0o755)  # the server's account reads it
-    _CLOCKS[trial.folder] = made = Clock(folder / "clock")
+    _CLOCKS[trial.folder] = made = Clock(folder)
     return made
 
 
