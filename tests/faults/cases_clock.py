@@ -18,7 +18,7 @@ from .saying import says
 if TYPE_CHECKING:
     from .trial import Trial
 
-LEASE = 10
+LEASE = 30
 _CLOCKS: dict[Path, Clock] = {}
 
 
