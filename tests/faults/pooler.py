@@ -47,9 +47,8 @@ def can_be_had() -> str:
 @contextlib.contextmanager
 def pooler(server: Mapping[str, str]) -> Iterator[str]:
     """Run one in front of a database, with libpq's parameters; yields the URL that leads through it."""
-    with tempfile.TemporaryDirectory(prefix="balcon-rollback-pooler-") as folder:
-        with _running(Path(folder), server) as url:
-            yield url
+    with tempfile.TemporaryDirectory(prefix="balcon-rollback-pooler-") as folder, _running(Path(folder), server) as url:
+        yield url
 
 
 @contextlib.contextmanager
