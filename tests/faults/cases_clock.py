@@ -18,14 +18,14 @@ from .saying import says
 if TYPE_CHECKING:
     from .trial import Trial
 
-LEASE = 10
+LEASE = 30
 _CLOCKS: dict[Path, Clock] = {}
 
 
 def _new_clock(trial: Trial) -> Clock:
     folder = Path(trial.endings.enter_context(tempfile.TemporaryDirectory(prefix="balcon-rollback-clock-")))
     folder.chmod(0o755)  # the server's account reads it
-    _CLOCKS[trial.folder] = made = Clock(folder / "clock")
+    _CLOCKS[trial.folder] = made = Clock(folder)
     return made
 
 
