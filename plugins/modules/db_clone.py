@@ -112,7 +112,8 @@ seconds:
 file_copy_method:
   description:
     - How the server was told to copy the files. V(clone) from PostgreSQL 18 on, which on a file system with copy on
-      write takes no time and no room; V(copy) otherwise, and where the file system cannot. Null where nothing was copied.
+      write takes no time and no room; V(copy) otherwise, and where the file system cannot. Null where nothing was
+      copied.
   returned: when O(state=present)
   type: str
   sample: clone
