@@ -50,7 +50,8 @@ prepared:
   elements: str
   sample: [balcon.rollback.db_clone]
 compiled:
-  description: The modules whose archives have compiled code in them; none where the host's Python is of another version.
+  description:
+    - The modules whose archives have compiled code in them; none where the host's Python is of another version.
   returned: success
   type: list
   elements: str

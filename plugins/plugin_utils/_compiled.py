@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Puts compiled code beside the sources in the archives of modules that Ansible keeps while a playbook runs.
 
-A Python that runs a module out of its archive compiles every source again, each time: half of what the start of a module
-costs. Compiled code belongs to one version of Python; another one passes over it, and reads the source beside it.
+A Python that runs a module out of its archive compiles every source again, each time: half of what the start of a
+module costs. Compiled code belongs to one version of Python; another one passes over it, and reads the source beside it.
 """
 
 from __future__ import annotations

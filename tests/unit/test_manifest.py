@@ -85,7 +85,7 @@ def test_sealed_manifest_is_read_back() -> None:
         ({}, "other key", "another key, or was edited"),
         ({"signature": None}, "key", "not signed"),
         ({"signature": ""}, "key", "not signed"),
-        ({"format": 1}, None, "format"),
+        ({"format": 2}, None, "format"),
         ({"digest": None}, None, "edited or damaged"),
     ],
 )
