@@ -4,7 +4,7 @@
 """Puts compiled code beside the sources in the archives of modules that Ansible keeps while a playbook runs.
 
 A Python that runs a module out of its archive compiles every source again, each time: half of what the start of a
-module costs. Compiled code belongs to one version of Python; another one passes over it, and reads the source beside it.
+module costs. Compiled code belongs to one version of Python; another one passes over it, and reads the source beside.
 """
 
 from __future__ import annotations

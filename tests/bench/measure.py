@@ -57,17 +57,18 @@ def measure(project: Path, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say("\nInterrupted: everything that was started has ended, and its folder is removed.")
         return 130
-    _conclude(figures, project / ".cache" / "bench" / "bench.json")
+    _conclude(figures, project / ".cache" / "bench" / "bench.json", asked.chart)
     return 0
 
 
 def _asked(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure the emergency restore and the window.")
+    parser = argparse.ArgumentParser(description="Measure every speed beside its peers.")
     parser.add_argument("--sizes", type=_sizes, default=[20, 200, 1000], help="MB of the plain dump: 20,200,1000")
     parser.add_argument("--repeat", type=int, default=5, help="how often each figure is taken: 5")
     parser.add_argument("--postgresql", type=int, default=18, choices=sorted(VERSIONS), help="18")
     parser.add_argument("--only", type=_parts, default=PARTS, help=f"some of the parts: {','.join(PARTS)}")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the table that is recovered: 1000000")
+    parser.add_argument("--chart", type=Path, help="where the chart goes; by default beside the figures")
     asked = parser.parse_args(arguments)
     if asked.repeat < 1:
         parser.error("--repeat takes a number from 1")
@@ -125,7 +126,7 @@ def _figures(asked: argparse.Namespace, project: Path, folder: Path) -> dict[str
     return {**figures, "load_after": os.getloadavg()}
 
 
-def _conclude(figures: dict[str, Any], file: Path) -> None:
+def _conclude(figures: dict[str, Any], file: Path, chart: Path | None) -> None:
     loads = " and ".join(f"{figures[name][0]:.1f}" for name in ("load_before", "load_after"))
     say(
         f"\nMedians of {figures['repeat']}, in seconds. {figures['processors']} processors, load {loads} before and"
@@ -144,7 +145,7 @@ def _conclude(figures: dict[str, Any], file: Path) -> None:
     file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     say(f"\nAll figures: {file}")
     if found:
-        chart = file.with_suffix(".svg")
+        chart = chart or file.with_suffix(".svg")
         chart.write_text(draw(found, "Speed beside the usual ways", _machine(figures)), encoding="utf-8")
         say(f"The chart: {chart}")
 
