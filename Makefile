@@ -56,7 +56,7 @@ molecule: setup ## The playbooks, one scenario a story
 backend-test: setup ## The example backend's own tests
 	@cd examples/backend && npm run --silent typecheck && npm test --silent
 
-bench: setup ## Measure the window, the copy and the restore
+bench: setup ## Measure every speed beside its peers
 	@python tests/bench/bench.py
 
 build: setup ## Build the collection's tarball into .cache/build

@@ -17,6 +17,7 @@ description:
     rehearsal before the plan runs on it, to take the place of staging's own database.
   - Nobody but the owner, and superusers, gets into a copy. Privileges and connection limit follow when the candidate
     takes the public name, see M(balcon.rollback.db_swap).
+  - From PostgreSQL 18 on the copy shares the original's blocks where the file system has copy on write (XFS, btrfs).
   - The copy never goes through the write-ahead log, which on a full disk would keep production from writing.
   - What is left of a copy whose maker was killed is removed.
 extends_documentation_fragment:
@@ -108,6 +109,14 @@ seconds:
   returned: success
   type: float
   sample: 1.05
+file_copy_method:
+  description:
+    - How the server was told to copy the files. V(clone) from PostgreSQL 18 on, which on a file system with copy on
+      write takes no time and no room; V(copy) otherwise, and where the file system cannot. Null where nothing was
+      copied.
+  returned: when O(state=present)
+  type: str
+  sample: clone
 fingerprint:
   description: The fingerprint of the copy, of the same shape as that of M(balcon.rollback.db_fingerprint).
   returned: when O(fingerprint=true) without O(save_as), not in check mode

@@ -113,6 +113,11 @@ signature:
   returned: success
   type: str
   sample: good
+restore_seconds:
+  description: How long C(pg_restore) took of it, in seconds.
+  returned: when the backup was restored now
+  type: float
+  sample: 9.1
 left_out:
   description: What could not be as it was, one line each, owners that are not there for example.
   returned: success
@@ -165,13 +170,14 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         given = params["backup_dir"] or params["state_dir"]
         path = find_backup(params["backup"], backups_folder(params, create=False) if given else None)
         plan = plan_restore(server, path, wanted)
-        left_out: list[str] = []
+        restored = None
         if not module.check_mode and not plan.present:
-            left_out = restore_backup(server, plan, wanted)
+            restored = restore_backup(server, plan, wanted)
         result = {
             **summary(plan, wanted),
             "verified": plan.present or not module.check_mode,
-            "left_out": left_out,
+            "left_out": restored.left_out if restored else [],
+            **({"restore_seconds": restored.seconds} if restored else {}),
             "seconds": round(time.monotonic() - start, 3),
             "changed": not plan.present,
         }

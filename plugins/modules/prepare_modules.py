@@ -13,8 +13,10 @@ author: "balcon.rollback authors (@balcon)"
 description:
   - Ansible builds an archive of a module and everything that it imports when the module is first used in a playbook.
     For the modules of a rollback's window that is time in which the database is closed. Here it is spent before.
-  - It runs on the controller, and does nothing on the host. A module that cannot be prepared is warned of, and built
-    when it is needed.
+  - Where the host's Python is of the controller's version, compiled code goes into the archive beside the sources, so
+    that it is not compiled again at each start. Another Python passes over it.
+  - It runs on the controller, and on the host only asks Python for its version. A module that cannot be prepared is
+    warned of, and built when it is needed.
 extends_documentation_fragment:
   - balcon.rollback.attributes
 attributes:
@@ -43,6 +45,13 @@ EXAMPLES = r"""
 RETURN = r"""
 prepared:
   description: The modules that were prepared.
+  returned: success
+  type: list
+  elements: str
+  sample: [balcon.rollback.db_clone]
+compiled:
+  description:
+    - The modules whose archives have compiled code in them; none where the host's Python is of another version.
   returned: success
   type: list
   elements: str

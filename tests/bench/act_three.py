@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +22,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from acts import LONG_TITLE, REHEARSED, REHEARSED_AGAIN, RESTORED, ROLLED_BACK, Act, Demo
 from demo import set_stage
-from stage import PROJECTS, Stage
+from psycopg2 import sql
+from stage import DATABASES, Stage
 from writers import Writers
 
 from tests.bench.figures import BenchError, event_begin, event_end, medians, say, table
@@ -35,6 +39,10 @@ OWN = "of it our modules' own work"
 BETWEEN = "of it between the steps"
 RESTORE = "act 4: failed step to the sql writer's next write"
 
+CP = "cp of the database's files"
+
+PROJECTS_OF_A_MEGABYTE = 7_000
+
 PHASES = ("close", "candidate", "migrate_down", "verify", "reopen")
 SWITCHES = ("stop the newer release", "start the older release")
 """Actions that are the application's as a whole: a command, and waiting for what it does."""
@@ -42,20 +50,27 @@ SWITCHES = ("stop the newer release", "start the older release")
 Event = Mapping[str, Any]
 
 
-def measure_window(folder: Path, repeat: int) -> dict[str, Any]:
+def measure_windows(folder: Path, sizes: Sequence[int], repeat: int) -> dict[str, Any]:
     """Play the third act, with the rehearsal that it takes, and then the fourth, a number of times.
 
     Args:
-        folder: for the stage; removed at the end but for its logs.
+        folder: for the stages; removed at the end but for their logs.
+        sizes: about so many MB of production's plain dump.
         repeat: how often.
 
     Returns:
-        ``projects``, and ``samples`` and ``medians`` in seconds: the figures, and of each step its own work and the
-        way to it.
+        By size ``projects``, and ``samples`` and ``medians`` in seconds: the figures, and of each step its own work and
+        the way to it.
     """
-    say(f"\nThe window of act 3: {PROJECTS:,} projects, two writers")
     folder.mkdir(mode=0o700)
-    stage = Stage(folder)
+    return {"sizes": {str(size): _measure_window(folder / str(size), size, repeat) for size in sizes}}
+
+
+def _measure_window(folder: Path, size: int, repeat: int) -> dict[str, Any]:
+    projects = size * PROJECTS_OF_A_MEGABYTE
+    say(f"\nThe window of act 3: {projects:,} projects, about {size} MB, two writers")
+    folder.mkdir(mode=0o700)
+    stage = Stage(folder, projects=projects)
     writers = Writers(folder)
     demo = Demo(stage, writers)
     samples: dict[str, list[float]] = {}
@@ -69,7 +84,7 @@ def measure_window(folder: Path, repeat: int) -> dict[str, Any]:
     finally:
         writers.stop()
         stage.clear()
-    return {"projects": PROJECTS, "samples": samples, "medians": medians(samples)}
+    return {"projects": projects, "samples": samples, "medians": medians(samples)}
 
 
 @contextlib.contextmanager
@@ -87,11 +102,13 @@ def _play(demo: Demo, repeat: int) -> Iterator[tuple[str, float]]:
     for number in range(repeat):
         if number:
             _deploy_again(demo)
-        _act(demo, REHEARSED)
+        else:
+            _act(demo, REHEARSED)  # the evidence is of the same plan and schema, the next times too
         events = _act(demo, ROLLED_BACK)
         taken = list(take_apart(demo.played[-1].run.record, events))
         say(f"  act 3, {number + 1} of {repeat}: {taken[0][1]:.1f} s, ours {dict(taken)[OURS]:.1f} s")
         yield from taken
+        yield CP, _copy_files(demo.stage)
     demo.stage.platform.settle()
     _act(demo, REHEARSED_AGAIN)
     with _told_apart(demo.stage):
@@ -103,9 +120,30 @@ def _play(demo: Demo, repeat: int) -> Iterator[tuple[str, float]]:
         yield RESTORE, seconds
 
 
+def _copy_files(stage: Stage) -> float:
+    """Copy the files of production as it was before, which is closed, by the disk alone; then drop it."""
+    cluster, copy = stage.cluster("production"), stage.folder / "cp"
+    with contextlib.closing(psycopg2.connect(cluster.superuser_url())) as connection, connection.cursor() as cursor:
+        cursor.execute("CHECKPOINT")
+        cursor.execute(
+            "SELECT oid, datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY oid DESC LIMIT 1",
+            [f"{DATABASES['production']}__before_"],
+        )
+        ((oid, name),) = cursor.fetchall()
+    files = cluster.data_dir / "base" / str(oid)
+    begin = time.monotonic()
+    subprocess.run(["cp", "-r", str(files), str(copy)], check=True)
+    seconds = time.monotonic() - begin
+    shutil.rmtree(copy)
+    with contextlib.closing(psycopg2.connect(cluster.superuser_url())) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+    return seconds
+
+
 def _act(demo: Demo, act: Act) -> Sequence[Event]:
     """Play an act; return the journal of its run."""
-    variables = {**act.variables, "demo_folder": str(demo.stage.folder)}
+    variables = {**act.variables, "demo_folder": str(demo.stage.folder), "rollback_watch_seconds": "1"}
     with _told_apart(demo.stage):
         demo.play(replace(act, variables=variables))
     played = demo.played[-1]
@@ -171,7 +209,11 @@ def _own(event: Event) -> float:
 
 
 def window_lines(figures: dict[str, Any]) -> list[str]:
-    """Return the tables of the window: its parts, and each step of what is ours."""
+    """Return the tables of the windows, by size: the parts, and each step of what is ours."""
+    return [line for taken in figures["sizes"].values() for line in _window_lines(taken)]
+
+
+def _window_lines(figures: dict[str, Any]) -> list[str]:
     known: dict[str, float] = figures["medians"]
     whole = known[WINDOW]
     parts = [["", "seconds", "of the window"]]

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, balcon.rollback contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure the emergency restore and the window; print both, and keep them as JSON. Nothing is asserted.
+"""Measure every speed beside its peers; print tables, and keep figures as JSON and as a chart. Nothing is asserted.
 
-    python tests/bench/bench.py [--sizes 20,1000] [--repeat 3] [--postgresql 16] [--only restore|window|tables|sqlite]
-        [--rows 1000000]
+    python tests/bench/bench.py [--sizes 20,200,1000] [--repeat 5] [--postgresql 18] [--rows 1000000]
+        [--only speed,restore,window,tables,sqlite] [--chart docs/bench.svg]
 
 It needs what `make setup` installs. How to read the figures: docs/bench.md.
 """

@@ -24,9 +24,12 @@ from embedded_postgresql import VERSIONS, ClusterError
 from stage import StageError
 from writers import WriterSilent
 
-from tests.bench.act_three import measure_window, window_lines
+from tests.bench.act_three import measure_windows, window_lines
+from tests.bench.chart import draw
 from tests.bench.emergency import measure_restores, restore_lines
 from tests.bench.figures import BenchError, say
+from tests.bench.reach import lines, reach_lines
+from tests.bench.speed import measure_speed, speed_lines
 from tests.bench.sqlite_backup import measure_sqlite, sqlite_lines
 from tests.bench.tables import measure_tables, table_lines
 
@@ -34,8 +37,10 @@ GIGABYTE = 1024**3
 BASE_BYTES = 3 * GIGABYTE
 """Two servers' write-ahead logs, the demo's databases, logs."""
 
-COPIES = 2
-"""Of the largest database beside itself, at once: the dump, and the database that the dump is restored into."""
+COPIES = 7
+"""Of the largest one, at once: the database (1.6 times its dump), another beside it, a copy, and two dumps."""
+
+PARTS = ("speed", "restore", "window", "tables", "sqlite")
 
 
 def measure(project: Path, arguments: list[str]) -> int:
@@ -52,20 +57,28 @@ def measure(project: Path, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say("\nInterrupted: everything that was started has ended, and its folder is removed.")
         return 130
-    _conclude(figures, project / ".cache" / "bench" / "bench.json")
+    _conclude(figures, project / ".cache" / "bench" / "bench.json", asked.chart)
     return 0
 
 
 def _asked(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure the emergency restore and the window.")
-    parser.add_argument("--sizes", type=_sizes, default=[20, 1000], help="databases to restore, in MB: 20,1000")
-    parser.add_argument("--repeat", type=int, default=3, help="how often each figure is taken: 3")
-    parser.add_argument("--postgresql", type=int, default=16, choices=sorted(VERSIONS), help="for the restores: 16")
-    parser.add_argument("--only", choices=["restore", "window", "tables", "sqlite"], help="one of the tables")
+    parser = argparse.ArgumentParser(description="Measure every speed beside its peers.")
+    parser.add_argument("--sizes", type=_sizes, default=[20, 200, 1000], help="MB of the plain dump: 20,200,1000")
+    parser.add_argument("--repeat", type=int, default=5, help="how often each figure is taken: 5")
+    parser.add_argument("--postgresql", type=int, default=18, choices=sorted(VERSIONS), help="18")
+    parser.add_argument("--only", type=_parts, default=PARTS, help=f"some of the parts: {','.join(PARTS)}")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the table that is recovered: 1000000")
+    parser.add_argument("--chart", type=Path, help="where the chart goes; by default beside the figures")
     asked = parser.parse_args(arguments)
     if asked.repeat < 1:
         parser.error("--repeat takes a number from 1")
+    return asked
+
+
+def _parts(text: str) -> list[str]:
+    asked = text.split(",")
+    if not set(asked) <= set(PARTS):
+        raise argparse.ArgumentTypeError(f"the parts are: {', '.join(PARTS)}")
     return asked
 
 
@@ -100,29 +113,43 @@ def _figures(asked: argparse.Namespace, project: Path, folder: Path) -> dict[str
         "repeat": asked.repeat,
         "load_before": os.getloadavg(),
     }
-    if asked.only in (None, "window"):
-        figures["window"] = measure_window(folder / "stage", asked.repeat)
-    if asked.only in (None, "tables"):
+    if "speed" in asked.only:
+        figures["speed"] = measure_speed(project, folder, asked.postgresql, asked.sizes, asked.repeat)
+    if "window" in asked.only:
+        figures["window"] = measure_windows(folder / "stage", sorted({asked.sizes[0], asked.sizes[-1]}), asked.repeat)
+    if "tables" in asked.only:
         figures["tables"] = measure_tables(project, folder, asked.postgresql, asked.rows, asked.repeat)
-    if asked.only in (None, "sqlite"):
+    if "sqlite" in asked.only:
         figures["sqlite"] = measure_sqlite(folder / "sqlite", asked.repeat)
-    if asked.only in (None, "restore"):
+    if "restore" in asked.only:
         figures["restore"] = measure_restores(project, folder, asked.postgresql, asked.sizes, asked.repeat)
     return {**figures, "load_after": os.getloadavg()}
 
 
-def _conclude(figures: dict[str, Any], file: Path) -> None:
+def _conclude(figures: dict[str, Any], file: Path, chart: Path | None) -> None:
     loads = " and ".join(f"{figures[name][0]:.1f}" for name in ("load_before", "load_after"))
     say(
         f"\nMedians of {figures['repeat']}, in seconds. {figures['processors']} processors, load {loads} before and"
         " after: what others did meanwhile is in the figures."
     )
-    lines = window_lines(figures["window"]) if "window" in figures else []
-    lines += restore_lines(figures["restore"]) if "restore" in figures else []
-    lines += table_lines(figures["tables"]) if "tables" in figures else []
-    lines += sqlite_lines(figures["sqlite"]) if "sqlite" in figures else []
-    for line in lines:
+    shown = speed_lines(figures["speed"]) if "speed" in figures else []
+    shown += window_lines(figures["window"]) if "window" in figures else []
+    shown += restore_lines(figures["restore"]) if "restore" in figures else []
+    shown += table_lines(figures["tables"]) if "tables" in figures else []
+    shown += sqlite_lines(figures["sqlite"]) if "sqlite" in figures else []
+    found = lines(figures)
+    for line in [*shown, *reach_lines(found)]:
         say(line)
     file.parent.mkdir(parents=True, exist_ok=True)
+    figures["reach"] = [line.as_dict() for line in found]
     file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     say(f"\nAll figures: {file}")
+    if found:
+        chart = chart or file.with_suffix(".svg")
+        chart.write_text(draw(found, "Speed beside the usual ways", _machine(figures)), encoding="utf-8")
+        say(f"The chart: {chart}")
+
+
+def _machine(figures: dict[str, Any]) -> str:
+    day = str(figures["at"])[:10]
+    return f"Medians of {figures['repeat']}, {figures['processors']} processors, {day}. Printed by make bench."

@@ -5,22 +5,18 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embedded_postgresql import Cluster
 from psycopg2 import sql
 
-from tests.bench.emergency import OWNER, Bench
-from tests.bench.figures import BenchError, medians, say, table
+from tests.bench.figures import medians, say, table
+from tests.bench.place import OWNER, Place, module, running
 
-MODULES = "ansible_collections.balcon.rollback.plugins.modules"
 DATABASE = "shop_tables"
 FRESH = "shop_tables_fresh"
 
@@ -47,27 +43,21 @@ def measure_tables(project: Path, folder: Path, version: int, rows: int, repeat:
         ``postgresql``, ``rows``, ``samples`` and ``medians`` in seconds.
     """
     say(f"\nTables, PostgreSQL {version}: {rows:,} rows")
-    cluster = Cluster(folder / "tables-server", version, "bench-tables")
-    try:
-        cluster.create()
-        cluster.start(settings={"max_wal_size": "2GB", "maintenance_work_mem": "128MB"})
-        bench = Bench(project, folder, cluster, secrets.token_hex(12), DATABASE)
-        bench.execute(f"CREATE ROLE {OWNER} LOGIN CREATEDB PASSWORD '{bench.password}'")
-        _fill(bench, rows)
-        backup = _module(bench, "db_backup", checkpoint=False)[1]["backup_id"]
+    with running(project, folder, version, "tables-server") as server:
+        place = replace(server, database=DATABASE)
+        _fill(place, rows)
+        backup = _module(place, "db_backup", checkpoint=False)[1]["backup_id"]
         samples: dict[str, list[float]] = {}
         for number in range(repeat):
             begin = time.monotonic()
-            for name, seconds in _take(bench, str(backup)):
+            for name, seconds in _take(place, str(backup)):
                 samples.setdefault(name, []).append(round(seconds, 3))
             say(f"  {number + 1} of {repeat}: {time.monotonic() - begin:.0f} s")
         return {"postgresql": version, "rows": rows, "samples": samples, "medians": medians(samples)}
-    finally:
-        cluster.destroy()
 
 
-def _fill(bench: Bench, rows: int) -> None:
-    bench.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+def _fill(place: Place, rows: int) -> None:
+    place.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
     for statement in (
         f"SET ROLE {OWNER}; CREATE TABLE projects (id bigint PRIMARY KEY, owner_id int NOT NULL, title text NOT NULL,"
         " body text NOT NULL, created_at timestamptz NOT NULL);"
@@ -77,74 +67,65 @@ def _fill(bench: Bench, rows: int) -> None:
         "VACUUM ANALYZE projects",
         "CHECKPOINT",
     ):
-        bench.execute(statement, DATABASE)
+        place.execute(statement, DATABASE)
 
 
-def _take(bench: Bench, backup: str) -> Iterator[tuple[str, float]]:
+def _take(place: Place, backup: str) -> Iterator[tuple[str, float]]:
     """Take each figure once; afterwards the table is as it was."""
-    yield PG_DUMP, _program(bench, "pg_dump", "--data-only", bench.url)
-    yield ASSESSED, _module(bench, "db_assess", backup=backup)[0]
-    yield PG_RESTORE, _pg_restore(bench, backup, "-t", "projects")
-    yield PG_RESTORE_WHOLE, _pg_restore(bench, backup, "-L", _list_of_table(bench, backup))
-    bench.execute("UPDATE projects SET title = 'lost' WHERE id % 100 = 0", DATABASE)
-    bench.execute("DELETE FROM projects WHERE id % 100 = 1", DATABASE)
-    yield COMPARED, _recover(bench, backup, "compare")
-    yield REPLACED, _recover(bench, backup, "replace")
-    bench.execute("DROP TABLE projects", DATABASE)
-    bench.execute("CHECKPOINT")
-    yield DROPPED, _recover(bench, backup, "replace")
-    bench.execute("VACUUM ANALYZE projects", DATABASE)
+    yield PG_DUMP, _program(place, "pg_dump", "--data-only", place.url)
+    yield ASSESSED, _module(place, "db_assess", backup=backup)[0]
+    yield PG_RESTORE, _pg_restore(place, backup, "-t", "projects")
+    yield PG_RESTORE_WHOLE, _pg_restore(place, backup, "-L", _list_of_table(place, backup))
+    place.execute("UPDATE projects SET title = 'lost' WHERE id % 100 = 0", DATABASE)
+    place.execute("DELETE FROM projects WHERE id % 100 = 1", DATABASE)
+    yield COMPARED, _recover(place, backup, "compare")
+    yield REPLACED, _recover(place, backup, "replace")
+    place.execute("DROP TABLE projects", DATABASE)
+    place.execute("CHECKPOINT")
+    yield DROPPED, _recover(place, backup, "replace")
+    place.execute("VACUUM ANALYZE projects", DATABASE)
 
 
-def _list_of_table(bench: Bench, backup: str) -> str:
+def _list_of_table(place: Place, backup: str) -> str:
     """Write the lines of the table's own entries in the dump's table of contents, as a person would pick them."""
-    command = [str(bench.cluster.bin_dir / "pg_restore"), "--list", str(_backups(bench) / backup / "dump")]
+    command = [str(place.cluster.bin_dir / "pg_restore"), "--list", str(_backups(place) / backup / "dump")]
     contents = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    path = bench.folder / "projects.list"
+    path = place.folder / "projects.list"
     path.write_text("".join(f"{line}\n" for line in contents.splitlines() if " projects" in line))
     return str(path)
 
 
-def _pg_restore(bench: Bench, backup: str, *what: str) -> float:
-    bench.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*map(sql.Identifier, (FRESH, OWNER))))
+def _pg_restore(place: Place, backup: str, *what: str) -> float:
+    place.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*map(sql.Identifier, (FRESH, OWNER))))
     try:
-        url = bench.cluster.url(OWNER, bench.password, FRESH)
-        return _program(bench, "pg_restore", *what, "-d", url, str(_backups(bench) / backup / "dump"))
+        url = place.cluster.url(OWNER, place.password, FRESH)
+        return _program(place, "pg_restore", *what, "-d", url, str(_backups(place) / backup / "dump"))
     finally:
-        bench.execute(f"DROP DATABASE {FRESH} WITH (FORCE)")
+        place.execute(f"DROP DATABASE {FRESH} WITH (FORCE)")
 
 
-def _program(bench: Bench, name: str, *arguments: str) -> float:
+def _program(place: Place, name: str, *arguments: str) -> float:
     begin = time.monotonic()
-    command = [str(bench.cluster.bin_dir / name), *arguments]
-    subprocess.run(command, env=bench.environment, stdout=subprocess.DEVNULL, check=True)
+    command = [str(place.cluster.bin_dir / name), *arguments]
+    subprocess.run(command, env=place.environment, stdout=subprocess.DEVNULL, check=True)
     return time.monotonic() - begin
 
 
-def _recover(bench: Bench, backup: str, mode: str) -> float:
-    keep = str(bench.folder / "kept")
-    return _module(bench, "table_recovery", backup=backup, tables=["projects"], mode=mode, keep_dir=keep)[0]
+def _recover(place: Place, backup: str, mode: str) -> float:
+    keep = str(place.folder / "kept")
+    return _module(place, "table_recovery", backup=backup, tables=["projects"], mode=mode, keep_dir=keep)[0]
 
 
-def _module(bench: Bench, name: str, **arguments: Any) -> tuple[float, dict[str, Any]]:
+def _module(place: Place, name: str, **arguments: Any) -> tuple[float, dict[str, Any]]:
     """Run a module as a program, from its start to its end."""
-    _backups(bench).mkdir(mode=0o700, exist_ok=True)
-    given = {"database_url": bench.url, "backup_dir": str(_backups(bench)), **arguments}
-    if name != "db_assess":
-        given["client_path"] = [str(bench.cluster.bin_dir)]
-    begin = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", f"{MODULES}.{name}"],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": given}),
-        env=bench.environment, cwd=bench.folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise BenchError(f"{name} failed: {done.stdout}{done.stderr}")
-    return time.monotonic() - begin, json.loads(done.stdout)
+    _backups(place).mkdir(mode=0o700, exist_ok=True)
+    client_path = {} if name == "db_assess" else {"client_path": [str(place.cluster.bin_dir)]}
+    ended, result = module(place, name, backup_dir=str(_backups(place)), **client_path, **arguments)
+    return ended.seconds, result
 
 
-def _backups(bench: Bench) -> Path:
-    return bench.folder / "backups-of-tables"
+def _backups(place: Place) -> Path:
+    return place.folder / "backups-of-tables"
 
 
 def table_lines(figures: dict[str, Any]) -> list[str]:

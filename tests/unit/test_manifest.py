@@ -104,7 +104,7 @@ def test_same_content_in_other_bytes_is_refused(saved_again: Callable[[str], str
         ({}, "other key", "another key, or was edited"),
         ({"signature": None}, "key", "not signed"),
         ({"signature": ""}, "key", "not signed"),
-        ({"format": 1}, None, "format"),
+        ({"format": 2}, None, "format"),
         ({"digest": None}, None, "edited or damaged"),
     ],
 )

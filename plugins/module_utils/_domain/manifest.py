@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Manifest = Dict[str, Any]
 
-FORMAT = 2
+FORMAT = 3
 
 FILE_NAME = "manifest.json"
 

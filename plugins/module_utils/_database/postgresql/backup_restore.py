@@ -135,11 +135,20 @@ def _is_present(server: Server, name: str, manifest: Manifest) -> bool:
     )
 
 
-def restore_backup(server: Server, plan: RestorePlan, wanted: Wanted) -> list[str]:
-    """Restore, compare with the manifest, and give the database what belongs to it; drop it if any of that fails.
+class Restored(NamedTuple):
+    """What a restore came to.
 
-    Returns:
-        What could not be as it was, one line each.
+    Attributes:
+        left_out: what could not be as it was, one line each.
+        seconds: how long C(pg_restore) took of it.
+    """
+
+    left_out: list[str]
+    seconds: float
+
+
+def restore_backup(server: Server, plan: RestorePlan, wanted: Wanted) -> Restored:
+    """Restore, compare with the manifest, and give the database what belongs to it; drop it if any of that fails.
 
     Raises:
         Failed: the restore failed, or the database is not what was backed up. It was dropped again.
@@ -154,14 +163,15 @@ def restore_backup(server: Server, plan: RestorePlan, wanted: Wanted) -> list[st
     )
     tablespace = None if properties.tablespace == "pg_default" else properties.tablespace
     with fresh_database(server, plan.name, manifest["locale"], description, tablespace=tablespace):
-        restored = _restore_and_read(server, plan, wanted)
+        restored, seconds = _restore_and_read(server, plan, wanted)
         left_out = complete(server, plan.name, properties, description, keep_public_out=False, skip_missing_roles=True)
-    return [*plan.rights.reasons, *left_out, *extension_differences(plan.fingerprint, restored)]
+    left_out = [*plan.rights.reasons, *left_out, *extension_differences(plan.fingerprint, restored)]
+    return Restored(left_out, seconds)
 
 
-def _restore_and_read(server: Server, plan: RestorePlan, wanted: Wanted) -> Fingerprint:
+def _restore_and_read(server: Server, plan: RestorePlan, wanted: Wanted) -> tuple[Fingerprint, float]:
     try:
-        restore_dump(
+        seconds = restore_dump(
             server, plan.tools, plan.path / DUMP, plan.name,
             jobs=wanted.jobs, deadline=wanted.deadline, rights=plan.rights,
             tables=plan.fingerprint["tables"],
@@ -171,7 +181,7 @@ def _restore_and_read(server: Server, plan: RestorePlan, wanted: Wanted) -> Fing
         raise
     restored = take_fingerprint(server, plan.name, method="text", jobs=wanted.jobs)
     check_restored(plan.name, plan.fingerprint, restored, plan.manifest["sequences_until"], plan.rights)
-    return restored
+    return restored, seconds
 
 
 def check_restored(

@@ -15,6 +15,7 @@ from ..._domain.names import derived_name, parse_derived_name
 from ..._domain.run_states import check_step
 from ..._driver import one_row, psycopg2, sql
 from .clone_session import copy_session
+from .copy_method import copy_files
 from .progress import cloning
 from .properties import apply_settings, keep_out, read_grants, read_properties
 from .relatives import admit, find_relative
@@ -44,12 +45,14 @@ class CloneResult(NamedTuple):
         bytes: its size.
         seconds: how long the copy took.
         changed: False where it was there already.
+        file_copy_method: C(clone) or C(copy), as the server was told; None where nothing was copied.
     """
 
     name: str
     bytes: int
     seconds: float
     changed: bool
+    file_copy_method: str | None = None
 
 
 class CloneRequest(NamedTuple):
@@ -287,7 +290,7 @@ def _copy(server: Server, connection: Connection, source: str, target: str, desc
     with connection.cursor() as cursor:
         properties = read_properties(cursor, source)
         with cloning(server, source):
-            _create(cursor, source, target, properties.owner)
+            method = _create(cursor, source, target, properties.owner)
         try:
             _hand_over(connection, cursor, target, properties, description)
         except psycopg2.Error:
@@ -296,14 +299,16 @@ def _copy(server: Server, connection: Connection, source: str, target: str, desc
             raise
         seconds = round(time.monotonic() - start, 3)
         cursor.execute("SELECT pg_database_size(%s)", [target])
-        return CloneResult(target, one_row(cursor)[0], seconds, changed=True)
+        return CloneResult(target, one_row(cursor)[0], seconds, changed=True, file_copy_method=method)
 
 
-def _create(cursor: Cursor, source: str, target: str, owner: str) -> None:
+def _create(cursor: Cursor, source: str, target: str, owner: str) -> str:
     # WAL_LOG, the default, leaves orphans and a server that cannot write when the disk is full (facts, 2).
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY OWNER {} ALLOW_CONNECTIONS false")
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY OWNER {} ALLOW_CONNECTIONS false").format(
+        *map(sql.Identifier, (target, source, owner))
+    )
     try:
-        cursor.execute(statement.format(*map(sql.Identifier, (target, source, owner))))
+        return copy_files(cursor, lambda: cursor.execute(statement))
     except psycopg2.Error as error:
         raise Failed(
             f"{source} could not be copied to {target}: {str(error).strip()}",

@@ -32,6 +32,7 @@ _TABLES = """
 SELECT format('%%I.%%I', n.nspname, c.relname), c.relkind, c.oid::bigint, coalesce(pg_table_size(c.oid), 0),
   coalesce((SELECT jsonb_agg(jsonb_build_array(format('%%I', a.attname), a.attgenerated,
       CASE WHEN NOT coalesce(l.collisdeterministic, true) THEN 'text' WHEN t.typtype = 'e' THEN 'enum'
+        WHEN a.atttypid = 'bigint'::regtype THEN 'wide' WHEN a.atttypid = ANY (%(time)s::regtype[]) THEN 'time'
         WHEN a.atttypid = ANY (%(safe)s::regtype[]) THEN 'value' ELSE 'text' END)
       ORDER BY a.attname COLLATE "C")
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation
@@ -51,6 +52,9 @@ SAFE_TYPES = (
 Of other types they may not be: 1.0 and 1.00, '1 day' and '24 hours', text of another case (citext). Those, and types
 that cannot be hashed at all (json, xml, point), are hashed as text.
 """
+
+TIME_TYPES = ("time", "timestamp", "timestamptz")
+"""Safe types of which the server's hash looks at the halves of a value joined by "exclusive or", 32 bits."""
 
 _COUNTERS = """
 SELECT format('%I.%I', n.nspname, c.relname), jsonb_build_object('inserted', pg_stat_get_tuples_inserted(c.oid),
@@ -81,7 +85,7 @@ class Table:
         oid: its OID.
         bytes: its size with TOAST, without indexes.
         columns: the quoted names of columns to be read, by name, and how each is hashed: C(value), where hashing it
-            proves it and its text is the server's own, C(enum), or C(text) for all others.
+            proves it, C(wide) for whole numbers of 64 bits, C(time), C(enum), or C(text) for all others.
     """
 
     identity: str
@@ -114,7 +118,7 @@ def list_tables(
         Refused: C(skip_columns) or C(skip_tables) names what is not there; a column may be missing, since the plan may
             have removed it.
     """
-    cursor.execute(_TABLES, {"safe": list(SAFE_TYPES)})
+    cursor.execute(_TABLES, {"safe": list(SAFE_TYPES), "time": list(TIME_TYPES)})
     rows = cursor.fetchall()
     left_out = {qualified(name) for name in skip_tables}
     skipped_columns = {
@@ -155,7 +159,7 @@ def rows_query(table: Table, proof: str, method: str) -> str:
 
 def _hash(columns: Mapping[str, str], *, by_text: bool) -> str:
     values = [
-        _text_of(f"row_.{name}", how) if by_text else f"row_.{name}" for name, how in columns.items() if how != "text"
+        value for name, how in columns.items() if how != "text" for value in _values_of(f"row_.{name}", how, by_text)
     ]
     others = [f"row_.{name}" for name, how in columns.items() if how == "text"]
     if others or not values:
@@ -163,19 +167,37 @@ def _hash(columns: Mapping[str, str], *, by_text: bool) -> str:
     return hash_of_values(values)
 
 
-def _text_of(column: str, how: str) -> str:
-    """Return a value as a client is shown it; of an enum by its own function, since its owner may give it a cast."""
-    shown = f"enum_out({column})" if how == "enum" else column
-    return f'({shown}::text COLLATE "C")'
+def _values_of(column: str, how: str, by_text: bool) -> list[str]:
+    """Return what is hashed of a column's value, so that it is the same across a dump and restore where it must be.
+
+    An enum is shown by its own function there, since its owner may give it a cast to text.
+    """
+    if how == "wide":
+        return wide_values(column)
+    if by_text and how == "enum":
+        return [f'(enum_out({column})::text COLLATE "C")']
+    if by_text and how == "time":
+        return [f'({column}::text COLLATE "C")']
+    return [column]
+
+
+def wide_values(column: str) -> list[str]:
+    """Return what is hashed of a whole number of 64 bits.
+
+    The server hashes its halves joined by "exclusive or": 1 and 4294967296 have the same hash. With the upper half
+    beside it they have not.
+    """
+    return [column, f"({column} >> 32)::integer"]
 
 
 def hash_of_values(values: Iterable[str]) -> str:
     """Return the expression for the hash of a row's values, of which the sum over rows tells which row holds which.
 
     hash_record_extended adds up the columns' hashes, so that its own sum does not; and it is three times as fast as
-    hashing the row's text, in which the server looks at each character for what it must quote.
+    hashing the row's text, in which the server looks at each character for what it must quote. Of what it returns, the
+    upper 53 bits are hashed once more, as the eight bytes of a floating point number: no text has to be made of it.
     """
-    return f"""hashtextextended(hash_record_extended(ROW({", ".join(values)}), 0)::text COLLATE "C", 0)"""
+    return f"""hashfloat8extended(hash_record_extended(ROW({", ".join(values)}), 0)::double precision, 0)"""
 
 
 def read_tables(

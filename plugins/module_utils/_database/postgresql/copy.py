@@ -22,6 +22,7 @@ from .backup import dump_with_fingerprint
 from .backup_restore import check_restored
 from .client_tools import ClientTools, CompressionChoice, choose_compression, find_client_tools
 from .connection import Server
+from .contents import in_parallel
 from .fingerprint import take_fingerprint
 from .fresh_database import (
     Rights,
@@ -213,10 +214,13 @@ def _fill(
     except Failed as error:
         error.untouched = f"The half-made copy {wanted.name} was dropped again; the source was only read."
         raise
-    copied = take_fingerprint(target, wanted.name, method="text", jobs=wanted.jobs)
-    check_restored(wanted.name, fingerprint, copied, sequences_until, rights, across_servers=True)
-    analyse(target, wanted.name)
-    return [*rights.reasons, *extension_differences(fingerprint, copied)]
+    copied: list[Fingerprint] = []
+    in_parallel([
+        lambda: copied.append(take_fingerprint(target, wanted.name, method="text", jobs=wanted.jobs)),
+        lambda: analyse(target, wanted.name),
+    ])  # fmt: skip
+    check_restored(wanted.name, fingerprint, copied[0], sequences_until, rights, across_servers=True)
+    return [*rights.reasons, *extension_differences(fingerprint, copied[0])]
 
 
 def _complete(target: Server, wanted: Wanted, properties: Properties, description: Description) -> list[str]:

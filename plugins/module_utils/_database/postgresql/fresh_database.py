@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -229,7 +230,7 @@ def restore_dump(  # noqa: PLR0913  # what pg_restore needs to know, a keyword e
     rights: Rights,
     across_servers: bool = False,
     tables: Mapping[str, Mapping[str, Any]] | None = None,
-) -> None:
+) -> float:
     """Fill an empty database from a directory dump.
 
     Args:
@@ -243,6 +244,9 @@ def restore_dump(  # noqa: PLR0913  # what pg_restore needs to know, a keyword e
         across_servers: leave out what belongs to the original's server: tablespaces, publications.
         tables: those of the original's fingerprint, for the progress.
 
+    Returns:
+        How many seconds it took.
+
     Raises:
         Failed: C(pg_restore) did not end well. That it did end well proves little: see the fingerprint.
     """
@@ -252,10 +256,12 @@ def restore_dump(  # noqa: PLR0913  # what pg_restore needs to know, a keyword e
         *rights.arguments(), *elsewhere, connection_argument(name), str(dump),
     ]  # fmt: skip
     environment = tool_environment(server, name, RESTORE_SETTINGS)
+    start = time.monotonic()
     with restoring(server, name, tables or {}), running(
         tools, "pg_restore", arguments, environment=environment, deadline=deadline
     ) as tool:
         tool.wait()
+    return round(time.monotonic() - start, 3)
 
 
 def analyse(server: Server, name: str) -> None:

@@ -124,7 +124,7 @@ def restored(
     """
     good = planned(server, backup, wanted, asked)
     if not good.plan.present:
-        good = good._replace(left_out=restore_backup(server, good.plan, wanted))
+        good = good._replace(left_out=restore_backup(server, good.plan, wanted).left_out)
     try:
         broken = unsound(good.plan.name)
         if broken:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..._domain.row_difference import Bucket, Row
 from ..._driver import one_row
-from .contents import hash_of_values
+from .contents import hash_of_values, wide_values
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -46,9 +46,10 @@ def hashing_of(live: Shape, other: Shape) -> Hashing:
     """
     columns = tuple(name for name in live.stored if name in other.stored)
     as_they_are = {name for name in columns if _safe_in_both(name, live, other)}
-    row = _hash(columns, as_they_are)
+    wide = {name for name in as_they_are if live.columns[name]["type"] == "bigint"}
+    row = _hash(columns, as_they_are, wide)
     keyed = bool(live.key) and set(live.key) <= set(columns)
-    return Hashing(_hash(live.key, as_they_are) if keyed else row, row, keyed, columns)
+    return Hashing(_hash(live.key, as_they_are, wide) if keyed else row, row, keyed, columns)
 
 
 def _safe_in_both(name: str, live: Shape, other: Shape) -> bool:
@@ -56,8 +57,9 @@ def _safe_in_both(name: str, live: Shape, other: Shape) -> bool:
     return bool(here["safe"] and there["safe"] and here["type"] == there["type"])
 
 
-def _hash(columns: Sequence[str], as_they_are: set[str]) -> str:
-    values = [f"row_.{name}" for name in columns if name in as_they_are]
+def _hash(columns: Sequence[str], as_they_are: set[str], wide: set[str]) -> str:
+    values = [f"row_.{name}" for name in columns if name in as_they_are and name not in wide]
+    values += [value for name in columns if name in wide for value in wide_values(f"row_.{name}")]
     as_text = [f"row_.{name}" for name in columns if name not in as_they_are]
     if as_text:
         values.append(f"""(ROW({", ".join(as_text)})::text COLLATE "C")""")
