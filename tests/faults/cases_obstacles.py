@@ -101,7 +101,7 @@ def _through_a_pooler(*, past_it: bool) -> Act:
 
     def prepare(trial: Trial) -> None:
         direct = trial.ground.scene.url("production")
-        pooled = trial.endings.enter_context(pooler(trial.folder / "pooler", parse_dsn(direct)))
+        pooled = trial.endings.enter_context(pooler(parse_dsn(direct)))
         trial.users = Users(pooled)
         changes = trial.changes["production"]
         changes["rollback_database_url"] = pooled

@@ -11,6 +11,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,15 +45,15 @@ def can_be_had() -> str:
 
 
 @contextlib.contextmanager
-def pooler(folder: Path, server: Mapping[str, str]) -> Iterator[str]:
-    """Run one in front of a database; yields the URL that leads through it.
+def pooler(server: Mapping[str, str]) -> Iterator[str]:
+    """Run one in front of a database, with libpq's parameters; yields the URL that leads through it."""
+    with tempfile.TemporaryDirectory(prefix="balcon-rollback-pooler-") as folder, _running(Path(folder), server) as url:
+        yield url
 
-    Args:
-        folder: to be made.
-        server: libpq's parameters of the database.
-    """
+
+@contextlib.contextmanager
+def _running(folder: Path, server: Mapping[str, str]) -> Iterator[str]:
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    folder.mkdir(mode=0o711)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         own = free.getsockname()[1]
