@@ -14,6 +14,7 @@ from .case import AFTER, BEFORE, Act, Case, nothing
 from .clock import Clock, start_with
 from .moments import INSIDE, inside
 from .saying import says
+from .trial import until
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -58,6 +59,8 @@ def _set_back_in(phase: str, *, kill: bool = False) -> Act:
             _CLOCKS[trial.folder].set_back()
             if kill:
                 trial.playbook.kill_everything()
+        if kill:  # while the clock is still back, and not an hour later
+            until(trial.is_open, "the keeper opens the original by a clock of its own", LEASE + 90)
 
     return fault
 

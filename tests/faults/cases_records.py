@@ -149,7 +149,7 @@ CASES: list[Case] = [
         _lost_and_everything_killed,
         INSIDE["migrate_down"].prepare,
         stand=START["migrate_down"],
-        lease=10,
+        lease=30,
     ),
     *(_disk_case("full", phase, "full", _full()) for phase in ("close", "swap")),
     _disk_case("full", "back_up", "nearly full", _full(16384), (BEFORE,), "No space left"),

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -485,3 +486,21 @@ def test_writers_under_fire_lose_nothing_when_the_restore_comes_late(window: Win
         assert window.is_open() is False
     assert finish_run(window.server, window.run.run_id)
     assert lost(database, acknowledged) == set()
+
+
+@pytest.mark.newest_server
+def test_without_a_record_nothing_is_swapped_and_the_original_is_opened_all_the_same(
+    window: Window, database: Database
+) -> None:
+    migrate(window, database)
+    shutil.rmtree(window.run.state_dir / "runs")
+    refused = window.module("db_swap", state="candidate")
+    assert refused["failed"]
+    assert "has no journal" in refused["msg"]
+    assert "changed nothing" in refused["msg"]
+    assert not window.is_open()
+    restored = window.module("db_swap", state="original", phase="restore")
+    assert not restored["failed"], restored
+    assert "could not be recorded" in str(restored["warnings"])
+    assert window.is_open()
+    assert not is_rolled_back(database)
