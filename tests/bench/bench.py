@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 def main(arguments: list[str]) -> int:
     """Measure; return the exit code."""
-    sys.path[:0] = [str(PROJECT / folder) for folder in (".", "collections", "examples/demo")]
+    sys.path[:0] = [str(PROJECT / folder) for folder in (".", "collections", "examples/demo", "tests/helpers")]
     from tests.bench.measure import measure
 
     return measure(PROJECT, arguments)

@@ -29,6 +29,7 @@ from tests.bench.chart import draw
 from tests.bench.emergency import measure_restores, restore_lines
 from tests.bench.figures import BenchError, say
 from tests.bench.reach import lines, reach_lines
+from tests.bench.shared_blocks import measure_shared_blocks, shared_lines
 from tests.bench.speed import measure_speed, speed_lines
 from tests.bench.sqlite_backup import measure_sqlite, sqlite_lines
 from tests.bench.tables import measure_tables, table_lines
@@ -115,6 +116,7 @@ def _figures(asked: argparse.Namespace, project: Path, folder: Path) -> dict[str
     }
     if "speed" in asked.only:
         figures["speed"] = measure_speed(project, folder, asked.postgresql, asked.sizes, asked.repeat)
+        figures["shared_blocks"] = measure_shared_blocks(project, asked.postgresql, asked.sizes[-1], asked.repeat)
     if "window" in asked.only:
         figures["window"] = measure_windows(folder / "stage", sorted({asked.sizes[0], asked.sizes[-1]}), asked.repeat)
     if "tables" in asked.only:
@@ -133,6 +135,7 @@ def _conclude(figures: dict[str, Any], file: Path, chart: Path | None) -> None:
         " after: what others did meanwhile is in the figures."
     )
     shown = speed_lines(figures["speed"]) if "speed" in figures else []
+    shown += shared_lines(figures["shared_blocks"]) if "shared_blocks" in figures else []
     shown += window_lines(figures["window"]) if "window" in figures else []
     shown += restore_lines(figures["restore"]) if "restore" in figures else []
     shown += table_lines(figures["tables"]) if "tables" in figures else []

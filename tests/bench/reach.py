@@ -157,6 +157,7 @@ def reach_lines(found: list[Line]) -> list[str]:
             str(line.size or ""), line.what, f"{line.ours:.2f} {line.unit}", line.peer, theirs, ratio, line.goal,
             "yes" if line.reached else "NO",
         ])  # fmt: skip
-    reached = sum(line.reached for line in found)
-    title = f"The speeds to reach: {reached} of {len(found)} reached"
+    largest = max((line.size for line in found), default=0)
+    counted = [line.reached for line in found if line.size in (0, largest)]
+    title = f"The speeds to reach: with {largest} MB, {sum(counted)} of {len(counted)} are reached"
     return table(title, rows) if found else []

@@ -39,22 +39,19 @@ CP_SYNC = "cp of the database's files, and sync"
 TEMPLATE = "CREATE DATABASE ... TEMPLATE"
 CLONED = "db_clone"
 
-PG_RESTORE: Mapping[str, tuple[list[str], dict[str, str]]] = {
-    "as it comes": (["-j2"], {}),
-    "synchronous_commit=off": (["-j2"], {"synchronous_commit": "off"}),
-    "and maintenance_work_mem=512MB": (["-j2"], {"synchronous_commit": "off", "maintenance_work_mem": "512MB"}),
-    "and no parallel maintenance": (
-        ["-j2"],
-        {
-            "synchronous_commit": "off",
-            "maintenance_work_mem": "512MB",
-            "max_parallel_maintenance_workers": "0",
-        },
-    ),
-    "-j4": (["-j4"], {"synchronous_commit": "off", "maintenance_work_mem": "256MB"}),
-    "-j1": (["-j1"], {"synchronous_commit": "off", "maintenance_work_mem": "512MB"}),
+_NOT_DURABLE = {"synchronous_commit": "off"}
+_ROOM = {"maintenance_work_mem": "512MB"}
+_ONE_EACH = {"max_parallel_maintenance_workers": "0"}
+
+PG_RESTORE: Mapping[str, Mapping[str, str]] = {
+    "as it comes": {},
+    "synchronous_commit=off": _NOT_DURABLE,
+    "maintenance_work_mem=512MB": _ROOM,
+    "both": {**_NOT_DURABLE, **_ROOM},
+    "both, no parallel maintenance": {**_NOT_DURABLE, **_ROOM, **_ONE_EACH},
+    "both with 1GB, no parallel maintenance": {**_NOT_DURABLE, "maintenance_work_mem": "1GB", **_ONE_EACH},
 }
-"""Six settings of C(pg_restore -Fd); after the first round only the two fastest go on."""
+"""Six settings of C(pg_restore -Fd -j2); after the first round only the two fastest go on."""
 
 FINALISTS = 2
 
@@ -162,16 +159,15 @@ def _take_restore(here: Place, taken: Taken, backups: Path) -> None:
     """The runbook's own way back, C(pg_restore) by its settings, and ours."""
     backup = next(backups.iterdir())
     with here.fresh("peer"):
-        _quiet(here)
+        quiet(here)
         taken.add(PSQL, shell(here, 'psql -q -d "$1" < production.sql > /dev/null', "peer"))
     for name in _chosen(taken):
-        arguments, settings = PG_RESTORE[name]
-        options = " ".join(f"-c {key}={value}" for key, value in settings.items())
+        options = " ".join(f"-c {key}={value}" for key, value in PG_RESTORE[name].items())
         with here.fresh("peer"):
-            _quiet(here)
-            command = ["pg_restore", *arguments, "-d", "peer", str(backup / "dump")]
+            quiet(here)
+            command = ["pg_restore", "-j2", "-d", "peer", str(backup / "dump")]
             taken.add(f"pg_restore, {name}", run(command, {**here.connected, "PGOPTIONS": options}, here.folder))
-    _quiet(here)
+    quiet(here)
     ended, result = module(
         here, "db_restore", backup=backup.name, backup_dir=str(backups), name="ours", client_path=_tools(here)
     )
@@ -190,7 +186,7 @@ def _take_refresh(here: Place, there: Place, taken: Taken) -> None:
     """Production's data on another server: by a pipe, by pgcopydb, and by ours."""
     source, target = here.url, there.url_of("peer")
     with there.fresh("peer"):
-        _quiet(there)
+        quiet(there)
         script = 'pg_dump -d "$SOURCE" | psql -q -d "$TARGET" > /dev/null'
         taken.add(
             PIPE,
@@ -201,7 +197,7 @@ def _take_refresh(here: Place, there: Place, taken: Taken) -> None:
             ),
         )
     _pgcopydb(here, there, taken)
-    _quiet(there)
+    quiet(there)
     beside = replace(there, database="staging")
     with there.fresh("staging"):
         ended, _result = module(
@@ -217,7 +213,7 @@ def _pgcopydb(here: Place, there: Place, taken: Taken) -> None:
             taken.notes.append("pgcopydb is not installed (apt-get install pgcopydb): not measured")
         return
     with there.fresh("peer"):
-        _quiet(there)
+        quiet(there)
         environment = {
             **here.environment,
             "PGCOPYDB_SOURCE_PGURI": here.url,
@@ -245,17 +241,17 @@ def _take_copies(here: Place, taken: Taken) -> None:
     files, copy = here.cluster.data_dir / "base" / str(oid), here.folder / "cp"
     here.execute(f"ALTER DATABASE {here.database} ALLOW_CONNECTIONS false")
     for name, command in ((CP, 'cp -r "$1" "$2"'), (CP_SYNC, 'cp -r "$1" "$2" && sync "$2"/*')):
-        _quiet(here)
+        quiet(here)
         taken.add(name, shell(here, command, str(files), str(copy)))
         shutil.rmtree(copy)
-    _quiet(here)
+    quiet(here)
     statement = f"CREATE DATABASE peer TEMPLATE {here.database} STRATEGY FILE_COPY"
     taken.add(TEMPLATE, shell(here, 'psql -q -d postgres -c "$1"', statement))
     here.drop("peer")
     here.execute(f"ALTER DATABASE {here.database} ALLOW_CONNECTIONS true")
 
 
-def _quiet(place: Place) -> None:
+def quiet(place: Place) -> None:
     """Write out what the step before left, so that nobody pays for somebody else's pages."""
     place.execute("CHECKPOINT")
     subprocess.run(["sync"], check=True)

@@ -13,20 +13,26 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 INSTALL = ["apt-get", "install", "-y", "--no-install-recommends", "xfsprogs"]
+
+
+class Unavailable(RuntimeError):
+    """It cannot be had on this machine; the message says why."""
 
 
 @contextlib.contextmanager
 def copy_on_write(megabytes: int) -> Iterator[Path]:
-    """Mount a fresh XFS of so many MB; skips where that is not possible."""
+    """Mount a fresh XFS of so many MB.
+
+    Raises:
+        Unavailable: that is not possible here.
+    """
     if os.geteuid() != 0:
-        pytest.skip("Only root can mount a file system")
+        raise Unavailable("only root can mount a file system")
     if not shutil.which("mkfs.xfs") and shutil.which("apt-get"):
         subprocess.run(INSTALL, check=False, capture_output=True, timeout=240)
     if not shutil.which("mkfs.xfs"):
-        pytest.skip("No mkfs.xfs is installed, and it could not be: apt-get install xfsprogs")
+        raise Unavailable("no mkfs.xfs is installed, and it could not be (apt-get install xfsprogs)")
     folder = Path(tempfile.mkdtemp(prefix="balcon-copy-on-write-"))
     folder.chmod(0o755)
     image, mounted = folder / "image", folder / "mounted"
@@ -36,7 +42,7 @@ def copy_on_write(megabytes: int) -> Iterator[Path]:
             file.truncate(megabytes * 1024**2)
         subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", image], check=True, capture_output=True)
         if subprocess.run(["mount", "-o", "loop", image, mounted], check=False, capture_output=True).returncode != 0:
-            pytest.skip("This machine lets nobody mount a file (a container without the right to)")
+            raise Unavailable("this machine lets nobody mount a file, as in a container without the right to")
         try:
             mounted.chmod(0o755)
             yield mounted

@@ -43,7 +43,7 @@ def figures() -> dict[str, Any]:
     restores = {emergency.RUNBOOK: 20.0, emergency.DUMP: 4.0}
     restores.update(dict.fromkeys([*emergency.ALONE.values(), *emergency.PLAYBOOK.values()], 0.15))
     known = {
-        "pg_restore, as it comes": 14.0, "pg_restore, -j1": 12.0, speed.RESTORED_ALONE: 12.1, speed.RESTORED: 14.0,
+        "pg_restore, as it comes": 14.0, "pg_restore, both": 12.0, speed.RESTORED_ALONE: 12.1, speed.RESTORED: 14.0,
         speed.PIPE: 18.0, speed.PGCOPYDB: 16.0, speed.COPIED: 15.0, speed.SUM: 4.0, speed.RECORD: 1.5, speed.TEXT: 3.0,
         speed.SCANS: 0.6, speed.VERIFIED: 3.5,
     }  # fmt: skip
@@ -58,7 +58,7 @@ def figures() -> dict[str, Any]:
 
 def test_each_is_beside_the_best_of_its_peers() -> None:
     found = {found.what: found for found in lines(figures()) if found.size == 1000}
-    assert found[speed.RESTORED].peer == "pg_restore, -j1"
+    assert found[speed.RESTORED].peer == "pg_restore, both"
     assert found[speed.COPIED].peer == speed.PGCOPYDB
     assert found["memory, the most: db_backup"].ours == 50.0  # programs that are not ours do not count
     assert found["the window, less the application's own commands"].ours == 5.0
