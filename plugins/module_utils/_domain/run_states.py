@@ -34,6 +34,9 @@ STEPS = {
     "verify": Step(("migrated",), "verified"),
     "swap": Step(("verified",), "swapped"),
     "replace": Step(("closed",), "swapped"),
+    "keep_restore_point": Step(("closed",), "closed"),
+    "begin_in_place": Step(("closed",), "migrating"),
+    "open_in_place": Step(("verified",), "swapped"),
     "finish": Step(("swapped",), ""),
     "restore": Step(STATES, ""),
 }

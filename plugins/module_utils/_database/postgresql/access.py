@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from ..._domain.description import Description, render_description
 from ..._domain.errors import RollbackError
+from ..._domain.in_place import is_in_place
 from ..._domain.run_states import check_gate_passed, check_step
 from .blockers import find_blockers, refuse_blockers
+from .in_place_access import give_access_back
 from .properties import read_properties
-from .relatives import admit
+from .relatives import admit, admits
 from .restore import restore_original
 from .run_lock import run_lock_holder, tell_keeper
 from .run_state import check_state, lease_end, locked, read_comment, write_comment
@@ -127,6 +129,8 @@ def finish_run(server: Server, run_id: str) -> bool:
             return False
         check_step("finish", run_id, server.database, description)
         write_comment(cursor, server.database, description.original_comment)
+        if is_in_place(description) and not admits(cursor, server.database):
+            give_access_back(cursor, server.database, description)
         admit(cursor, server.database, True)
         tell_keeper(cursor, run_id)
     return True

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..._domain.description import Description, render_description
 from ..._domain.errors import Failed, Refused, RollbackError
+from ..._domain.in_place import UNALTERED, is_in_place
 from ..._domain.names import derived_name
 from ..._domain.run_states import BEFORE_SWAP, check_step
 from ..._driver import psycopg2, sql
 from .clone_session import end_copies
-from .counters import rows_written, unproven_because
+from .counters import difference_from
 from .relatives import admit, admits, find_relative, rename
 from .run_lock import tell_keeper
 from .run_state import lease_has_run_out, locked, write_comment
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
     from .connection import Server
+    from .restore_point import DumpAccess
 
 PROOF = "counters"
 
@@ -44,7 +46,7 @@ class Restored(NamedTuple):
 
     Attributes:
         changed: False where there was nothing to restore.
-        restored_from: ``before_swap``, ``after_swap`` or ``nothing``.
+        restored_from: ``before_swap``, ``after_swap``, ``restore_point`` or ``nothing``.
         failed_database: the name under which the candidate is kept for study, or None where there was none.
         proof: how it is known that nothing was written since the swap: `PROOF`; empty where that did not matter, and
             ``none, the loss was accepted`` where a person took it upon himself.
@@ -61,7 +63,12 @@ class Restored(NamedTuple):
 
 
 def restore_original(
-    server: Server, run_id: str, *, only_after_lease: bool = False, accept_loss: bool = False
+    server: Server,
+    run_id: str,
+    *,
+    only_after_lease: bool = False,
+    accept_loss: bool = False,
+    access: DumpAccess | None = None,
 ) -> Restored:
     """Bring production's own database back, whatever the state of this run.
 
@@ -70,7 +77,8 @@ def restore_original(
         run_id: the run that is to be undone.
         only_after_lease: do nothing while the run's lease lasts, or when the run has swapped; the keeper asks so.
         accept_loss: swap back although rows were written since the swap, and also after the run has ended. Those rows
-            stay in the failed database.
+            stay in the failed database, or in a dump where the run worked in place.
+        access: how a dump is read, where the run worked in place; without it, such a run that is migrating stays shut.
 
     Raises:
         Refused: another run is open; nothing was changed.
@@ -80,6 +88,12 @@ def restore_original(
     start = time.monotonic()
     with locked(server) as (cursor, description):
         state = _state_of(server, run_id, description)
+        if description and state and is_in_place(description):
+            if only_after_lease and not lease_has_run_out(cursor, description):
+                return _nothing("The run goes on.", start)
+            from .in_place_restore import restore_in_place
+
+            return restore_in_place(server, cursor, description, access=access, accept_loss=accept_loss)
         if (
             description
             and state in BEFORE_SWAP
@@ -105,6 +119,12 @@ def preview_restore(server: Server, run_id: str, *, accept_loss: bool = False) -
     start = time.monotonic()
     with locked(server) as (_cursor, description):
         state = _state_of(server, run_id, description)
+    if state and is_in_place(description):
+        dump = state not in UNALTERED
+        message = (
+            "The dump would be restored in place, unless nothing differs." if dump else "It would be opened again."
+        )
+        return Restored(True, "restore_point" if dump else "before_swap", None, "", _since(start), message)
     failed = derived_name(server.database, "failed", run_id)
     if state in BEFORE_SWAP:
         return Restored(True, "before_swap", failed, "", _since(start), "The original would be opened again.")
@@ -221,23 +241,9 @@ def _close_and_compare(server: Server, counters: dict[str, Any] | None) -> str:
         with server.connect(database, autocommit=True) as connection, connection.cursor() as inside:
             admit(outside, database, False)
             end_sessions(outside, database, but=[connection.info.backend_pid])
-            reason = _difference(inside, counters)
+            reason = difference_from(inside, counters)
         end_sessions(outside, database)
     return reason
-
-
-def _difference(inside: Cursor, counters: dict[str, Any] | None) -> str:
-    if counters is None:
-        return _UNKNOWN
-    unproven = unproven_because(inside, counters)
-    if unproven:
-        return f"it cannot be told whether rows were written to it since the swap, because {unproven}"
-    written = rows_written(inside, counters)
-    tables = ", ".join(f"{table} ({rows} rows)" for table, rows in sorted(written.items()))
-    return f"rows were written to it since the swap: {tables}" if written else ""
-
-
-_UNKNOWN = "nothing on record tells whether rows were written to it since the swap"
 
 
 def _swap_back(server: Server, run_id: str) -> str:
