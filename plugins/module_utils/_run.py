@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,6 +127,10 @@ class Run:
     def kind(self) -> str:
         """Return what the run is, as its first event says: rehearsal, rollback, restore or drill."""
         return str(self.events()[0]["data"].get("kind", ""))
+
+    def owner(self) -> dict[str, str]:
+        """Return who runs it, as the database is to say: C(executed_by), and C(host), where its tools run."""
+        return {"executed_by": str(self.events()[0]["data"].get("executed_by", "")), "host": platform.node()}
 
     def passed_phases(self) -> set[str]:
         """Return the phases of which the last event says ok, and that hold no refusal or failure."""

@@ -245,14 +245,15 @@ def _preview(module: AnsibleModule, server: Server, run: Run) -> list[Session]:
 
 def _close_now(module: AnsibleModule, server: Server) -> Closed:
     params = module.params
+    data = {"owner": Run(params["state_dir"], params["run_id"]).owner()}
     if params["method"] == IN_PLACE:
         roles = params["application_roles"]
-        return Closed(close_in_place(server, params["run_id"], params["lease_seconds"], roles), [])
+        return Closed(close_in_place(server, params["run_id"], params["lease_seconds"], roles, data=data), [])
     if not params["compared"]:
-        return Closed(close_database(server, params["run_id"], params["lease_seconds"]), [])
+        return Closed(close_database(server, params["run_id"], params["lease_seconds"], data=data), [])
     then = load_json(in_run(params, params["compared"]), "compared")
     how = {name: params[name] for name in ("accept_loss", "budget_bytes")}
-    return close_and_look(server, params["run_id"], then, params["lease_seconds"], **how)
+    return close_and_look(server, params["run_id"], then, params["lease_seconds"], **how, data=data)
 
 
 def _open(module: AnsibleModule) -> dict[str, Any]:

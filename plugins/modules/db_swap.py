@@ -17,8 +17,7 @@ description:
   - O(state=original) is the emergency restore, in one call, whatever the state of the run.
   - A run that works on the database itself (O(balcon.rollback.db_access#module:method=in_place)) has no candidate. For
     it, O(state=candidate) gives the privileges back that the run took, and O(state=original) gives them back where
-    nothing was migrated yet, or nothing differs. Otherwise it restores the run's dump in one transaction, and proves
-    it.
+    nothing was migrated yet, or nothing differs. Otherwise it restores the run's dump, proven, in one transaction.
   - Before the swap it opens the original again; the candidate is kept, closed, as C(<database>__failed_<run>).
   - After the swap it swaps back, but only when nothing was written since. That is read from the server's tuple
     counters, after all sessions have ended. When rows were written, or when it cannot be told, the database stays
@@ -68,6 +67,12 @@ options:
         It says so in its comment; nothing is dropped by itself.
     type: float
     default: 24.0
+  keep_release:
+    description:
+      - For O(state=candidate). The release that runs now stays, as C(rollback_keep_release) says. That is on record
+        with the swap, so that whoever finds the run unfinished ends it and does not swap back.
+    type: bool
+    default: false
   accept_loss:
     description:
       - For O(state=original) after the swap. Swap back although rows were written, or although the run has ended.
@@ -186,6 +191,7 @@ def main() -> None:
             "signing_key": {"type": "str", "no_log": True},
             "client_path": {"type": "list", "elements": "path", "default": []},
             "keep_hours": {"type": "float", "default": 24.0},
+            "keep_release": {"type": "bool", "default": False},
             "undo_run": {"type": "str"},
         },
     )
@@ -200,8 +206,9 @@ def _swap(module: AnsibleModule, copy: Copy = CANDIDATE, action: str = "swap the
         in_place = copy == CANDIDATE and rolls_back_in_place(server, run_id)
         result = preview_opening(server, run_id) if in_place else preview_swap(server, run_id, copy)
         if not module.check_mode:
-            keep = module.params["keep_hours"]
-            result = open_in_place(server, run_id) if in_place else swap_in(server, run_id, keep, copy)
+            kept = {"keep_release": module.params["keep_release"]}
+            hours = module.params["keep_hours"]
+            result = open_in_place(server, run_id, **kept) if in_place else swap_in(server, run_id, hours, copy, **kept)
         journal_data.update(result._asdict(), reopened=True)
     return {**result._asdict(), "opened": True}
 

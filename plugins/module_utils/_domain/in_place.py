@@ -13,14 +13,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .description import METHODS, method_of
 from .errors import Refused
 
 if TYPE_CHECKING:
     from .description import Description
 
-CANDIDATE = "candidate"
-IN_PLACE = "in_place"
-METHODS = (CANDIDATE, IN_PLACE)
+IN_PLACE = METHODS[1]
 
 SOLVED_IN_PLACE = ("create_database", "logical_slot", "collation_version", "version")
 """Kinds of blockers of a candidate that do not stand in the way of a rollback in place."""
@@ -82,7 +81,7 @@ class Entries(NamedTuple):
 
 def is_in_place(description: Description | None) -> bool:
     """Tell whether a run works on the database itself."""
-    return bool(description and description.role == "original" and description.data.get("method") == IN_PLACE)
+    return bool(description and description.role == "original" and method_of(description) == IN_PLACE)
 
 
 def with_offer(kind: str, remedy: str) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..._domain.description import Description, render_description
 from ..._domain.errors import RollbackError
@@ -18,11 +18,11 @@ from .properties import read_properties
 from .relatives import admit, admits
 from .restore import restore_original
 from .run_lock import run_lock_holder, tell_keeper
-from .run_state import check_state, lease_end, locked, read_comment, write_comment
+from .run_state import check_state, claim, lease_end, locked, read_comment, write_comment
 from .sessions import PATIENCE_SECONDS, POLL_SECONDS, end_sessions, read_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from ..._run import Run
     from .connection import Server
@@ -38,6 +38,7 @@ def close_database(
     *,
     patience: float = PATIENCE_SECONDS,
     but: Collection[int] = (),
+    data: Mapping[str, Any] | None = None,
 ) -> list[Session]:
     """Close the database for everybody and end its sessions; or, where that fails, leave it open as it was.
 
@@ -47,6 +48,7 @@ def close_database(
         lease_seconds: how long the run may go without a sign of life before its keeper opens the database again.
         patience: seconds that sessions get to end.
         but: pids of our own sessions, opened before, that stay.
+        data: what else the database is to say of the run: C(owner), C(method). Since when is added to its owner.
 
     Returns:
         The sessions that were ended.
@@ -65,6 +67,7 @@ def close_database(
             original_comment=read_comment(cursor, server.database),
             note="Closed by a rollback that is under way. Its keeper opens it when the lease has run out. By hand: "
             "ALTER DATABASE … ALLOW_CONNECTIONS true, then set the comment to original_comment.",
+            data=claim(cursor, data or {}),
         )
         write_comment(cursor, server.database, render_description(closed))
         admit(cursor, server.database, False)

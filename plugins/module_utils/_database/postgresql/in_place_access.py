@@ -17,11 +17,11 @@ from .in_place_blockers import find_in_place_blockers, remaining_sessions
 from .properties import Grant, apply_grants, read_grants, read_properties
 from .relatives import admit
 from .restore import restore_original
-from .run_state import check_state, lease_end, locked, read_comment, write_comment
+from .run_state import check_state, claim, lease_end, locked, read_comment, write_comment
 from .sessions import PATIENCE_SECONDS, end_sessions, read_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from psycopg2.extensions import cursor as Cursor
 
@@ -59,6 +59,7 @@ def close_in_place(
     application_roles: Sequence[str],
     *,
     patience: float = PATIENCE_SECONDS,
+    data: Mapping[str, Any] | None = None,
 ) -> list[Session]:
     """Take CONNECT from everybody but the owner and end all sessions; or, where that fails, leave it as it was.
 
@@ -68,6 +69,7 @@ def close_in_place(
         lease_seconds: how long the run may go without a sign of life.
         application_roles: those of the application, for the record.
         patience: seconds that sessions get to end.
+        data: what else the database is to say of the run, as in `access.close_database`.
 
     Returns:
         The sessions that were ended.
@@ -87,12 +89,15 @@ def close_in_place(
             lease_seconds=lease_seconds,
             original_comment=read_comment(cursor, server.database),
             note=_NOTE,
-            data=description_data(
-                application_roles=application_roles,
-                grants=[grant._asdict() for grant in grants],
-                system_identifier=identity.system_identifier,
-                oid=identity.oid,
-            ),
+            data={
+                **claim(cursor, data or {}),
+                **description_data(
+                    application_roles=application_roles,
+                    grants=[grant._asdict() for grant in grants],
+                    system_identifier=identity.system_identifier,
+                    oid=identity.oid,
+                ),
+            },
         )
         write_comment(cursor, server.database, render_description(closed))
         keep_everybody_out(cursor, server.database)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..._domain.description import render_description
 from ..._domain.errors import Refused
 from ..._domain.in_place import is_in_place
-from ..._domain.run_states import check_step
+from ..._domain.run_states import AFTER_SWAP, STEPS, check_step, on_record
 from .counters import read_counters
 from .in_place_access import give_access_back
 from .relatives import admit
@@ -41,18 +41,19 @@ def preview_opening(server: Server, run_id: str) -> Swapped:
         Refused: it may not.
     """
     with locked(server) as (_cursor, description):
-        if description and description.run_id == run_id and description.state == "swapped":
+        if description and description.run_id == run_id and description.state in AFTER_SWAP:
             return Swapped("", 0.0, changed=False)
     check_state(server, run_id, STEP)
     return Swapped("", 0.0, changed=True)
 
 
-def open_in_place(server: Server, run_id: str) -> Swapped:
+def open_in_place(server: Server, run_id: str, *, keep_release: bool = False) -> Swapped:
     """Give the privileges back on the verified database, in one transaction; from here on, writes count.
 
     Args:
         server: the server, with the public name of the database.
         run_id: the run.
+        keep_release: as in `swap.swap_in`.
 
     Raises:
         Refused: the run is not in the state that allows it; nothing was changed.
@@ -72,13 +73,16 @@ def open_in_place(server: Server, run_id: str) -> Swapped:
                 remedy="Start the whole run with 'ansible-playbook rollback.yml -e env=…'.",
             )
         give_access_back(cursor, server.database, description)
+        record: dict[str, Any] = {}
+        if keep_release:
+            state, record = STEPS["release"].leads_to, on_record("replace", lease_end(cursor, 0))
         opened = replace(
             description,
             state=state,
             lease_until=lease_end(cursor, description.lease_seconds),
             note=f"The result of rollback {run_id}, in place, which is not over yet; what was here before is the dump "
             f"{description.data['restore_point']['path']}.",
-            data={**description.data, "counters": counters},
+            data={**description.data, "counters": counters, **record},
         )
         write_comment(cursor, server.database, render_description(opened))
     return Swapped("", round(time.monotonic() - start, 3), changed=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..._domain.errors import Failed, Refused, RollbackError
 from ..._domain.in_place import UNALTERED
+from ..._domain.run_states import AFTER_SWAP
 from ..._driver import psycopg2
 from .counters import difference_from
 from .in_place_access import give_access_back, keep_everybody_out, opening_commands
@@ -78,7 +79,7 @@ def _from_dump(
 ) -> Restored:
     way_back = find_way_back(server, cursor.connection.server_version, description.run_id, description, access)
     proof = ""
-    if description.state not in ("migrating", "migrated", "verified"):
+    if description.state in AFTER_SWAP:
         proof = _nothing_written(server, cursor, description, access, accept_loss)
     with _alone(server, description) as connection:
         differs = differences(connection, way_back)
@@ -190,7 +191,7 @@ def _not_restored(server: Server, cursor: Cursor, description: Description, reas
 def ways_on_in_place(server: Server, cursor: Cursor, description: Description) -> dict[str, str]:
     """Return the two ways out: C(keep), the SQL that opens it as it is now, and C(go_back), the command to type."""
     run = f"ansible-playbook restore.yml -e env=production -e run={description.run_id}"
-    loss = " -e accept_loss=true" if description.state not in (*UNALTERED, "migrating", "migrated", "verified") else ""
+    loss = " -e accept_loss=true" if description.state in AFTER_SWAP else ""
     return {"keep": opening_commands(cursor, server.database, description), "go_back": run + loss}
 
 

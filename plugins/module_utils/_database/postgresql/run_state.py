@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..._domain.description import Description, parse_description, render_description
+from ..._domain.description import METHODS, Description, parse_description, render_description
 from ..._domain.errors import Refused
-from ..._domain.run_states import BEFORE_SWAP, check_step
+from ..._domain.run_states import BEFORE_SWAP, check_step, on_record
 from ..._driver import one_row, psycopg2, sql
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ def lease_end(cursor: Cursor, seconds: int) -> str:
     return str(one_row(cursor)[0])
 
 
+def claim(cursor: Cursor, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a database says of a run that closes it: how it works, and since when it is whose."""
+    return {"method": METHODS[0], **data, "owner": {**data.get("owner", {}), "since": lease_end(cursor, 0)}}
+
+
 def lease_has_run_out(cursor: Cursor, description: Description) -> bool:
     """Tell by the server's clock whether a run's lease has run out."""
     if not description.lease_until:
@@ -115,7 +120,7 @@ def advance(server: Server, run_id: str, step: str, **data: Any) -> Description:
             description,
             state=state,
             lease_until=lease_end(cursor, description.lease_seconds),
-            data={**description.data, **data},
+            data={**description.data, **on_record(step, lease_end(cursor, 0)), **data},
         )
         write_comment(cursor, server.database, render_description(advanced))
     return advanced

@@ -21,7 +21,7 @@ from .restore import restore_original
 from .run_state import Heartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from psycopg2.extensions import connection as Connection
 
@@ -82,6 +82,7 @@ def close_and_look(
     *,
     accept_loss: bool = False,
     budget_bytes: int | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> Closed:
     """Close the database for a restore, and look under closed doors whether it is still what was compared.
 
@@ -92,12 +93,13 @@ def close_and_look(
         lease_seconds: how long the run may go without a sign of life.
         accept_loss: go on although more was written: it is said, and stays in the database that is kept.
         budget_bytes: as in `take_fingerprint`, the same as then.
+        data: as in `close_database`.
 
     Raises:
         Refused: something was written since, and that was not accepted; the database is open again.
     """
     with inside(server) as (within, pids):
-        sessions = close_database(server, run_id, lease_seconds, but=pids)
+        sessions = close_database(server, run_id, lease_seconds, but=pids, data=data)
         try:
             with Heartbeat(server, run_id):
                 now = take_fingerprint(within, jobs=JOBS, method=then["method"], budget_bytes=budget_bytes)
