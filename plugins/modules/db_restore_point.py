@@ -124,6 +124,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._backups import backups_folder
+from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.backup import Wanted
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.fingerprint import take_fingerprint
@@ -196,7 +197,7 @@ def _fingerprint(params: dict[str, Any], server: Server) -> dict[str, Any]:
 
 def main() -> None:
     module = ArgumentSpec().merge(DATABASE, RUN, SPEC).create_module()
-    run_module(module, lambda: work(module))
+    run_module(module, lambda: in_dialect(module, "db_restore_point", work))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
-from window import Window, wait_until
+from window import Window
 
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.fingerprint import take_fingerprint
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.properties import read_grants
@@ -21,8 +20,6 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.fingerprint import compare_restored
 
 if TYPE_CHECKING:
-    from embedded_postgresql import Cluster
-
     from tests.conftest import ModuleRunner
     from tests.integration.conftest import Database
 
@@ -145,8 +142,8 @@ class Shop:
     def properties(self) -> list[Any]:
         """What must be as it was: OID, owner, comment, whether anybody gets in, and all privileges."""
         rows = self.database.execute(
-            "SELECT oid::bigint, pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), datallowconn, datconnlimit"
-            " FROM pg_database WHERE datname = %s",
+            "SELECT oid::bigint, pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), datallowconn,"
+            " datconnlimit FROM pg_database WHERE datname = %s",
             [self.database.name],
             url=self.database.admin_url,
         )
