@@ -5,19 +5,31 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
-from window import Window
+from window import Window, wait_until
 
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.fingerprint import take_fingerprint
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.in_place_blockers import (
+    find_in_place_blockers,
+)
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.in_place_opening import open_in_place
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.properties import read_grants
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.relatives import admit
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore import restore_original
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_state import advance
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.fingerprint import compare_restored
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.in_place import check_restore_point
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.unfinished import Seen, decide
 
 if TYPE_CHECKING:
     from tests.conftest import ModuleRunner
@@ -221,3 +233,171 @@ def test_the_way_back_is_whole(shop: Shop) -> None:
     assert unlike(shop, before) == []
     assert shop.properties() == properties
     shop.insert()
+
+
+def test_nothing_is_restored_where_nothing_differs(shop: Shop) -> None:
+    """A down() that failed and took back what it had done: the privileges are given back, and that is all."""
+    before = shop.properties()
+    files = shop.superuser("SELECT sum(pg_relation_filenode(oid)) FROM pg_class WHERE relkind = 'r'")
+    assert not shop.close()["failed"]
+    assert not shop.keep()["failed"]
+    shop.migrate("BEGIN; DROP TABLE public.orders CASCADE; ROLLBACK")
+    restored = shop.restore()
+    assert (restored["failed"], restored["restored_from"]) == (False, "before_swap"), restored
+    assert shop.superuser("SELECT sum(pg_relation_filenode(oid)) FROM pg_class WHERE relkind = 'r'") == files
+    assert shop.properties() == before
+
+
+def test_a_run_that_failed_before_migrating_gives_the_privileges_back(shop: Shop) -> None:
+    """And what was never dumped is never migrated."""
+    before = shop.properties()
+    assert not shop.close()["failed"]
+    with pytest.raises(Refused, match="kept no restore point"):
+        check_restore_point(shop.window.run.run_id, shop.database.name, shop.window.description())
+    with pytest.raises(Refused, match="'open_in_place'"):
+        open_in_place(shop.window.server, shop.window.run.run_id)
+    restored = restore_original(shop.window.server, shop.window.run.run_id)
+    assert restored.restored_from == "before_swap"
+    assert shop.properties() == before
+    shop.insert()
+
+
+HOLDS = {"emptied": "--section=pre-data", "half filled": "--data-only", "filled": "--section=post-data"}
+
+
+def test_killed_at_any_moment_it_is_as_it_was_or_shut(shop: Shop, tmp_path: Path) -> None:
+    """The restore is killed when all is dropped, when half is filled, and when only indexes are missing."""
+    before, properties = shop.fingerprint(), shop.properties()
+    assert not shop.close()["failed"]
+    assert not shop.keep()["failed"]
+    shop.migrate()
+    migrated = shop.fingerprint()
+    for moment, argument in HOLDS.items():
+        folder = tmp_path / moment.replace(" ", "-")
+        stopped = slow_tools(folder, Path(shop.database.server.bin_dir), argument)
+        process = shop.window.start("db_swap", state="original", client_path=[str(folder)], phase="restore")
+        try:
+            wait_until(stopped.exists, f"the restore has {moment}")
+            process.kill()
+            process.communicate()
+        finally:
+            os.killpg(int(stopped.read_text()), signal.SIGKILL)
+        wait_until(lambda: not sessions_in(shop), "the server has rolled back")
+        assert not shop.window.is_open()
+        description = shop.window.description()
+        assert description
+        assert description.state == "migrating"
+        with shop.window.server.admin() as connection, connection.cursor() as cursor:
+            admit(cursor, shop.database.name, True)  # only the owner has the privilege
+        assert unlike(shop, migrated) == []
+    restored = shop.restore()
+    assert (restored["failed"], restored["restored_from"]) == (False, "restore_point"), restored
+    assert unlike(shop, before) == []
+    assert shop.properties() == properties
+
+
+def slow_tools(folder: Path, real: Path, argument: str) -> Path:
+    """Make client tools of which pg_restore stops at an argument; return the file that then holds its process."""
+    folder.mkdir()
+    (folder / "pg_dump").write_text(f'#!/bin/sh\nexec {real}/pg_dump "$@"\n')
+    (folder / "pg_restore").write_text(
+        f'#!/bin/sh\ncase "$*" in *{argument}*)\necho $$ > {folder}/partial; mv {folder}/partial {folder}/stopped\n'
+        f'sleep 60;;\nesac\nexec {real}/pg_restore "$@"\n'
+    )
+    for tool in ("pg_dump", "pg_restore"):
+        (folder / tool).chmod(0o755)
+    return folder / "stopped"
+
+
+def sessions_in(shop: Shop) -> list[Any]:
+    statement = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
+    return shop.database.execute(statement, [shop.database.name], url=shop.database.admin_url)
+
+
+@pytest.mark.newest_server
+def test_what_was_written_after_opening_is_held_and_kept(shop: Shop) -> None:
+    before, properties = shop.fingerprint(), shop.properties()
+    assert not shop.close()["failed"]
+    assert not shop.keep()["failed"]
+    shop.migrate()
+    shop.verify()
+    assert not shop.window.module("db_swap", state="candidate")["failed"]
+    shop.insert()
+    written = shop.restore()
+    assert written["failed"]
+    assert "rows were written to it since the swap: public.orders (1 rows)" in written["msg"]
+    assert "accept_loss=true" in written["error"]["commands"]["go_back"]
+    assert decide(Seen(shop.database.name, description=shop.window.description(), lease="run_out")).kind == "ask"
+    assert not shop.window.is_open()
+    restored = shop.restore(accept_loss=True)
+    assert (restored["failed"], restored["restored_from"]) == (False, "restore_point"), restored
+    assert unlike(shop, before) == []
+    assert shop.properties() == properties
+    kept = json.loads(next((shop.window.run.state_dir / "backups").glob("*-replaced/manifest.json")).read_text())
+    assert kept["fingerprint"]["tables"]["public.orders"]["rows"] == 501
+
+
+@pytest.mark.newest_server
+def test_keeping_what_was_written_opens_it(shop: Shop) -> None:
+    properties = shop.properties()
+    assert not shop.close()["failed"]
+    assert not shop.keep()["failed"]
+    shop.migrate()
+    shop.verify()
+    assert not shop.window.module("db_swap", state="candidate")["failed"]
+    shop.insert()
+    commands = shop.restore()["error"]["commands"]
+    shop.database.execute(commands["keep"], url=shop.database.server.url(shop.owner, shop.password, "postgres"))
+    assert shop.properties() == properties
+    shop.insert()
+
+
+@pytest.mark.newest_server
+def test_a_restore_point_that_was_damaged_is_not_restored(shop: Shop) -> None:
+    assert not shop.close()["failed"]
+    kept = shop.keep()
+    shop.migrate()
+    file = max((Path(kept["restore_point"]) / "dump").iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+    refused = shop.restore()
+    assert refused["failed"]
+    assert "The backup cannot be trusted" in refused["msg"]
+    assert shop.superuser("SELECT count(*) FROM public.newer") == [(0,)]
+    with pytest.raises(psycopg2.OperationalError, match="permission denied"):
+        shop.insert()
+
+
+@pytest.mark.newest_server
+def test_whoever_would_stay_in_is_named(shop: Shop) -> None:
+    """And what could not be brought back: everything in one refusal, before anything is touched."""
+    name, application, before = shop.database.name, shop.application, shop.properties()
+    assert blockers(shop) == set()
+    assert ("application_roles", name) in blockers(shop, [])
+    assert ("application_roles", "nobody") in blockers(shop, ["nobody"])
+    assert ("application_role", shop.owner) in blockers(shop, [shop.owner])
+    superuser = shop.superuser("SELECT current_user")[0][0]
+    assert ("application_role", superuser) in blockers(shop, [application, superuser])
+    with shop.database.session(shop.database.superuser_url), shop.database.session(shop.url(shop.owner)):
+        assert [kind for kind, _name in blockers(shop)].count("session_stays") == 2
+    shop.superuser(f"GRANT {shop.owner} TO {application}")
+    assert {("application_role", application)} <= blockers(shop)
+    assert ("role_stays", application) in blockers(shop, [superuser])
+    shop.superuser(f"REVOKE {shop.owner} FROM {application}")
+    shop.superuser("SELECT lo_create(0); CREATE TABLE public.strange (n int)")
+    shop.superuser(f"ALTER TABLE public.strange OWNER TO {application}")
+    found = blockers(shop)
+    assert {kind for kind, _name in found} == {"large_objects", "object_owner"}
+    refused = shop.close()
+    assert refused["failed"]
+    assert "could not bring back objects that belong to role" in refused["msg"]
+    assert shop.properties() == before
+    shop.insert()
+
+
+def blockers(shop: Shop, roles: list[str] | None = None) -> set[tuple[str, str]]:
+    with shop.window.server.admin() as connection, connection.cursor() as cursor:
+        wanted = [shop.application] if roles is None else roles
+        found = find_in_place_blockers(cursor, shop.window.server, None, wanted)
+        return {(blocker.kind, blocker.name) for blocker in found}

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..._domain.description import render_description
 from ..._domain.errors import Failed, Refused, RollbackError
 from ..._domain.in_place import UNALTERED
 from ..._domain.run_states import AFTER_SWAP
@@ -111,11 +113,19 @@ def _nothing_written(
     if not reason:
         return "counters"
     if not accept_loss:
+        _hold(server, description, reason)
         raise _written(server, cursor, description, reason)
     with server.admin() as admin, admin.cursor() as outside:
         admit(outside, server.database, True)  # to be dumped; nobody but the owner has the privilege
         keep_what_is_there(server, description.run_id, description, access)
     return "none, the loss was accepted"
+
+
+def _hold(server: Server, description: Description, reason: str) -> None:
+    """Let the database say that a person decides, so that nobody who finds the run takes it on himself."""
+    held = replace(description, data={**description.data, "held": reason})
+    with server.admin(autocommit=False) as admin, admin.cursor() as outside:
+        write_comment(outside, server.database, render_description(held))
 
 
 @contextmanager

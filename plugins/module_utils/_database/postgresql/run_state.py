@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._domain.description import METHODS, Description, parse_description, render_description
 from ..._domain.errors import Refused
+from ..._domain.in_place import UNALTERED, is_in_place
 from ..._domain.run_states import BEFORE_SWAP, check_step, on_record
 from ..._driver import one_row, psycopg2, sql
 
@@ -91,10 +92,11 @@ def check_lease(cursor: Cursor, server: Server, description: Description | None)
         Refused: the lease has run out.
     """
     if description and description.state in BEFORE_SWAP and lease_has_run_out(cursor, description):
+        altered = is_in_place(description) and description.state not in UNALTERED
         raise Refused(
-            f"The lease of run {description.run_id} on {server.database} ran out at {description.lease_until}; its "
-            "keeper opens the original database again.",
-            untouched="The original was not altered.",
+            f"The lease of run {description.run_id} on {server.database} ran out at {description.lease_until}; "
+            + ("it is brought back." if altered else "its keeper opens the original database again."),
+            untouched="It is shut." if altered else "The original was not altered.",
             remedy="Find out what took so long (the journal says), then start again.",
         )
 
