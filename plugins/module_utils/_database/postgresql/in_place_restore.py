@@ -19,6 +19,7 @@ from ..._domain.errors import Failed, Refused, RollbackError
 from ..._domain.in_place import UNALTERED
 from ..._domain.run_states import AFTER_SWAP
 from ..._driver import psycopg2
+from .clone_session import copy_name
 from .counters import difference_from
 from .in_place_access import give_access_back, keep_everybody_out, opening_commands
 from .refilling import bring_back, differences
@@ -141,16 +142,12 @@ def _alone(server: Server, description: Description) -> Iterator[Connection]:
             admit(outside, database, False)
             end_sessions(outside, database, but=[connection.info.backend_pid])
             with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('application_name', %s, false)", [restore_name(description.run_id)])
+                # A restore may take longer than the lease, which is not renewed meanwhile: this is the sign of life.
+                cursor.execute("SELECT set_config('application_name', %s, false)", [copy_name(description.run_id)])
             connection.commit()
             connection.set_session(isolation_level="READ COMMITTED", readonly=False)
             yield connection
             connection.rollback()
-
-
-def restore_name(run_id: str) -> str:
-    """Return the application name of the session that restores a run in place."""
-    return f"balcon.rollback restore {run_id}"
 
 
 def _open(cursor: Cursor, server: Server, description: Description) -> None:
