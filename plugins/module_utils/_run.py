@@ -181,6 +181,14 @@ def _event(at: str, start: float, data: dict[str, Any], error: BaseException | N
     return {"at": at, "seconds": seconds, "outcome": outcome, "changed": changed, "data": {**data, **failure}}
 
 
+def environment_of(run: Run) -> str:
+    """Return the environment as a run's journal has it, for a command to type."""
+    try:
+        return str(run.events()[0]["data"]["environment"])
+    except (RollbackError, OSError, LookupError):
+        return "<environment>"
+
+
 def do_and_record_if_possible(module: AnsibleModule, action: str, work: Callable[[dict[str, Any]], Result]) -> Result:
     """Do a step that may not depend on its own record, like the emergency restore, and warn where that failed.
 

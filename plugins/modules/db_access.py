@@ -16,9 +16,11 @@ description:
   - It is only done for a run whose journal shows that C(preflight), C(gate) and C(back_up) passed (for a restore,
     C(preflight), C(restore) and C(gate)), and when nothing on the server would block a candidate.
   - Before it closes, it starts the run's I(keeper), a small process on the host that holds the run's lock on the
-    server, and opens the original again when the run gives no sign of life for O(lease_seconds).
+    server, and opens the original again when the run gives no sign of life for O(lease_seconds). None is started where
+    it would end with the job, in a container whose first process is the job.
   - When a session does not end, the database is open again and the module has failed.
-  - O(state=open) ends a run after its swap. The database gets its own comment back, and the keeper ends. To go back
+  - O(state=open) ends a run after its swap. That is refused where its lease has run out, or where it was taken back.
+    The database gets its own comment back, and the keeper ends. To go back
     instead, use M(balcon.rollback.db_swap) with O(balcon.rollback.db_swap#module:state=original).
 extends_documentation_fragment:
   - balcon.rollback.attributes
@@ -49,7 +51,7 @@ options:
     description:
       - For O(state=closed), how the run works. V(candidate) closes the database for everybody, to copy its files.
       - V(in_place) takes C(CONNECT) from everybody but the owner, and ends all sessions, for a run that migrates the
-        database itself. It is refused where the application or anybody else would stay, or where something in the
+        database itself. It is refused where the application or anybody else would stay in, or where something in the
         database could not be brought back from a dump in one transaction.
       - The privileges are kept in the database's comment, and given back exactly.
     type: str
@@ -61,6 +63,14 @@ options:
         to become its owner, or be a superuser.
     type: list
     elements: str
+    default: []
+  signing_key:
+    description: For O(method=in_place), the key with which the keeper checks the dump before it restores it.
+    type: str
+  client_path:
+    description: For O(method=in_place), folders in which the keeper looks for C(pg_restore), before C(PATH).
+    type: list
+    elements: path
     default: []
   lease_seconds:
     description:
@@ -135,10 +145,12 @@ seconds:
   type: float
   sample: 0.11
 keeper:
-  description: The keeper; C(pid) is its process on the host, null when none was started by this call.
+  description:
+    - The keeper. C(pid) is its process on the host, C(supervisor) the one that starts it again when it was killed; null
+      when none was started by this call. C(reason) says why there is none, where it would end with the job.
   returned: when O(state=closed)
   type: dict
-  sample: {"pid": 4711}
+  sample: {"pid": 4711, "supervisor": 4710, "reason": ""}
 written:
   description:
     - With O(compared), the tables that were written to since, each with C(name), C(rows_then) and C(rows_now).
@@ -172,6 +184,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     preview_closing_in_place,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.keeper import start_keeper
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore_point import DumpAccess
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.sessions import who
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.written import (
     Closed,
@@ -179,6 +192,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.in_place import IN_PLACE
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
+from ansible_collections.balcon.rollback.plugins.module_utils._lasting import ends_with_job
 from ansible_collections.balcon.rollback.plugins.module_utils._private_files import in_run, load_json
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, module_step
 from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import show_plain_values
@@ -189,6 +203,9 @@ if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.sessions import Session
 
 
+NO_KEEPER: dict[str, Any] = {"pid": None, "supervisor": None, "reason": ""}
+
+
 def main() -> None:
     spec = ArgumentSpec(
         {
@@ -197,6 +214,8 @@ def main() -> None:
             "end_run": {"type": "str"},
             "method": {"type": "str", "choices": ["candidate", "in_place"], "default": "candidate"},
             "application_roles": {"type": "list", "elements": "str", "default": []},
+            "signing_key": {"type": "str", "no_log": True},
+            "client_path": {"type": "list", "elements": "path", "default": []},
             "lease_seconds": {"type": "int", "default": 120},
             "maintenance": {"type": "dict", "no_log": True},
             "compared": {"type": "path"},
@@ -215,13 +234,19 @@ def _close(module: AnsibleModule) -> dict[str, Any]:
     server = Server(module.params["database_url"], module.params["admin_url"])
     run = Run(module.params["state_dir"], module.params["run_id"])
     with module_step(module, "close the database") as journal_data:
-        closed, pid = Closed([], []), None
+        closed = Closed([], [])
+        keeper_told = NO_KEEPER
         changed = not is_closed_by(server, run.run_id)
         if changed:
             closed = Closed(_preview(module, server, run), [])
-            if not module.check_mode:
-                keeper = start_keeper(server, run, module.params["maintenance"])
-                pid = keeper.pid
+            ends = ends_with_job()
+            if not module.check_mode and ends:
+                keeper_told = {**NO_KEEPER, "reason": ends}
+                closed = _close_now(module, server)
+            elif not module.check_mode:
+                access = DumpAccess(module.params["signing_key"], module.params["client_path"])
+                keeper = start_keeper(server, run, module.params["maintenance"], access)
+                keeper_told = {"pid": keeper.pid, "supervisor": keeper.supervisor, "reason": ""}
                 try:
                     closed = _close_now(module, server)
                 finally:
@@ -229,7 +254,7 @@ def _close(module: AnsibleModule) -> dict[str, Any]:
         ended = {
             "sessions_ended": len(closed.sessions),
             "sessions": who(closed.sessions),
-            "keeper": {"pid": pid},
+            "keeper": keeper_told,
             "written": closed.written,
         }
         how = {name: module.params[name] for name in ("lease_seconds", "method")}
@@ -261,10 +286,11 @@ def _open(module: AnsibleModule) -> dict[str, Any]:
     server = Server(module.params["database_url"], module.params["admin_url"])
     with module_step(module, "end the run on the server") as journal_data:
         run_id = module.params["end_run"] or module.params["run_id"]
-        changed = may_finish(server, run_id)
+        by_itself = not module.params["end_run"]
+        changed = may_finish(server, run_id, by_itself=by_itself)
         result: dict[str, Any] = {"state": "open"}
         if not module.check_mode:
-            changed = finish_run(server, run_id)
+            changed = finish_run(server, run_id, by_itself=by_itself)
             result["lock_released"] = wait_for_release(server)
         journal_data.update(changed=changed, finished=True)
     return {"changed": changed, **result, "seconds": round(time.monotonic() - start, 3)}

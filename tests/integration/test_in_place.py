@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import pytest
 from window import Window, wait_until
 
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.fingerprint import take_fingerprint
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.in_place_access import close_in_place
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.in_place_blockers import (
     find_in_place_blockers,
 )
@@ -25,8 +27,16 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.properties import read_grants
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.relatives import admit
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore import restore_original
-from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_state import advance
-from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore_point import DumpAccess
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_state import (
+    advance,
+    lease_end,
+    locked,
+    write_comment,
+)
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.unfinished import finish, look
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.description import render_description
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed, Refused
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.fingerprint import compare_restored
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.in_place import check_restore_point
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.unfinished import Seen, decide
@@ -238,13 +248,16 @@ def test_the_way_back_is_whole(shop: Shop) -> None:
 def test_nothing_is_restored_where_nothing_differs(shop: Shop) -> None:
     """A down() that failed and took back what it had done: the privileges are given back, and that is all."""
     before = shop.properties()
-    files = shop.superuser("SELECT sum(pg_relation_filenode(oid)) FROM pg_class WHERE relkind = 'r'")
+    files = shop.superuser("SELECT array_agg(pg_relation_filenode(oid) ORDER BY oid) FROM pg_class WHERE relkind = 'r'")
     assert not shop.close()["failed"]
     assert not shop.keep()["failed"]
     shop.migrate("BEGIN; DROP TABLE public.orders CASCADE; ROLLBACK")
     restored = shop.restore()
     assert (restored["failed"], restored["restored_from"]) == (False, "before_swap"), restored
-    assert shop.superuser("SELECT sum(pg_relation_filenode(oid)) FROM pg_class WHERE relkind = 'r'") == files
+    assert (
+        shop.superuser("SELECT array_agg(pg_relation_filenode(oid) ORDER BY oid) FROM pg_class WHERE relkind = 'r'")
+        == files
+    )
     assert shop.properties() == before
 
 
@@ -401,3 +414,62 @@ def blockers(shop: Shop, roles: list[str] | None = None) -> set[tuple[str, str]]
         wanted = [shop.application] if roles is None else roles
         found = find_in_place_blockers(cursor, shop.window.server, None, wanted)
         return {(blocker.kind, blocker.name) for blocker in found}
+
+
+@pytest.mark.newest_server
+def test_the_keeper_brings_back_what_nobody_goes_on_with(shop: Shop) -> None:
+    """The controller dies while the database is being migrated in place; a tool of it is still connected."""
+    before, properties = shop.fingerprint(), shop.properties()
+    closed = shop.close(lease_seconds=30, client_path=[str(shop.database.server.bin_dir)])
+    assert not closed["failed"], closed
+    assert closed["keeper"]["pid"]
+    kept = shop.keep()
+    assert not kept["failed"], kept
+    shop.migrate()
+    with shop.database.session(shop.url(shop.owner)):
+        run_out(shop)
+        wait_until(lambda: shop.window.description() is None, "the keeper has ended the run")
+    assert unlike(shop, before) == []
+    assert shop.properties() == properties
+    shop.insert()
+    wait_until(lambda: "brought the database back" in shop.window.run.events()[-1]["action"], "it is in the journal")
+
+
+def run_out(shop: Shop) -> None:
+    """Let the run's lease be over, by the server's clock."""
+    with locked(shop.window.server) as (cursor, description):
+        assert description
+        over = replace(description, lease_until=lease_end(cursor, -1))
+        write_comment(cursor, shop.database.name, render_description(over))
+
+
+@pytest.mark.newest_server
+def test_the_next_run_brings_it_back_or_leaves_it_open(shop: Shop) -> None:
+    """With the controller and the keeper dead: migrating, it is brought back; opened and written to, it is left."""
+    before, properties = shop.fingerprint(), shop.properties()
+    access = DumpAccess(None, [str(shop.database.server.bin_dir)])
+    close_in_place(shop.window.server, shop.window.run.run_id, 120, [shop.application])
+    assert not shop.keep()["failed"]
+    shop.migrate()
+    run_out(shop)
+    seen = look(shop.window.server)
+    decision = decide(seen)
+    assert decision.kind == "restore_dump"
+    assert finish(shop.window.server, seen, decision, access=access).data["restored_from"] == "restore_point"
+    assert unlike(shop, before) == []
+    assert shop.properties() == properties
+
+    close_in_place(shop.window.server, shop.window.run.run_id, 120, [shop.application])
+    assert not shop.keep()["failed"]
+    shop.migrate()
+    shop.verify()
+    assert not shop.window.module("db_swap", state="candidate")["failed"]
+    run_out(shop)
+    seen = look(shop.window.server)
+    assert decide(seen).kind == "restore_dump"
+    shop.insert()
+    with pytest.raises(Failed, match="1 rows") as left:
+        finish(shop.window.server, seen, decide(seen), access=access)
+    assert "It is open" in left.value.untouched
+    shop.insert()
+    assert decide(look(shop.window.server)).kind == "ask"

@@ -46,6 +46,15 @@ def test_another_runs_database_is_never_stepped_on(step: str, state: str) -> Non
         check_step(step, OTHER, "shop", described(state))
 
 
+@pytest.mark.parametrize("state", AFTER_SWAP)
+def test_what_is_left_to_a_person_is_only_ended_or_restored(state: str) -> None:
+    held = Description(RUN_ID, "current", state, data={"held": "rows were written to it"})
+    assert [check_step(step, RUN_ID, "shop", held) for step in ("finish", "restore")] == ["", ""]
+    for step in set(STEPS) - {"finish", "restore"}:
+        with pytest.raises(Refused, match="left to a person, because rows were written to it"):
+            check_step(step, RUN_ID, "shop", held)
+
+
 def test_the_steps_lead_from_closing_to_the_end() -> None:
     state = ""
     window = (

@@ -38,7 +38,7 @@ class Description:
         data: anything else that the next run needs: names, numbers. Never a secret. A run in its window keeps there:
             C(owner), who runs it: C(executed_by), C(host) and C(since); C(method), one of `METHODS`; C(stopped), since
             when the newer release is being stopped; C(counters) of the swap; C(release), what is on record of the
-            release: C(is), C(older) or C(kept), and C(since); C(held), why it is closed until a person decides.
+            release: C(is), C(older) or C(kept), and C(since); C(held), why it waits for a person's decision.
     """
 
     run_id: str

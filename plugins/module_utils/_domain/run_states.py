@@ -112,6 +112,14 @@ def check_step(step: str, run_id: str, database: str, description: Description |
             other_run=description.run_id,
             owner=description.data.get("owner"),
         )
+    held = description.data.get("held") if description and state else None
+    if held and step not in ("finish", "restore"):
+        raise Refused(
+            f"The step {step!r} of run {run_id} was refused: {database} is left to a person, because {held}.",
+            untouched="This step changed nothing.",
+            remedy=f"What can be done is said by: ansible-playbook restore.yml -e env=… -e run={run_id}",
+            state=state,
+        )
     allowed = STEPS[step].allowed_from
     if state not in allowed:
         raise Refused(

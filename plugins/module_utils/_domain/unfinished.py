@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a run that nobody ended is finished, told from what its databases say of themselves: name, comment, open or not.
 
-The keeper asks when the lease has run out, the next run before it begins, and whoever is called when he looks. Nothing of
-the state folder is needed, and where it cannot be told, a person is asked.
+The keeper asks when the lease has run out, the next run before it begins, and whoever is called when he looks. Nothing
+of the state folder is needed, and where it cannot be told, a person is asked.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .description import METHODS, method_of, owner_of
+from .errors import Refused
 from .run_states import BEFORE_SWAP, STATES
 
 if TYPE_CHECKING:
@@ -141,3 +142,61 @@ def _after_swap(seen: Seen, description: Description) -> tuple[str, str]:
     proof = "nothing was written since" if seen.written is not None else "if nothing was written since"
     way = "the dump taken before it is restored" if in_place else "the database of before it is swapped back"
     return (RESTORE_DUMP if in_place else SWAP_BACK), f"no release is on record, and {way}, {proof}."
+
+
+def what_to_type(decision: Decision, command: str) -> str:
+    """Return for a person what to do about a run that is not finished, with the command to type.
+
+    Args:
+        decision: what was decided.
+        command: what is typed for every way, before its own extra variables.
+    """
+    run = f"{command} -e run={decision.run_id}"
+    if decision.kind == NOTHING:
+        return "Nothing needs to be done."
+    if not decision.run_id:
+        return f"What can be done is said by: {command}"
+    if decision.kind == WAIT:
+        return (
+            "Let it end: it restores the original when a step fails, and its keeper, or the next run, finishes it when "
+            f"its lease has run out. Then look again: {command}"
+        )
+    if decision.kind == ASK:
+        return (
+            f"Decide, then type one of the two. To keep what is there now, and end the run: {run} -e keep_written=true "
+            f"To go back to before it, and set aside what was written since: {run} -e accept_loss=true"
+        )
+    return f"Type: {run}"
+
+
+def refuse_open_run(decision: Decision, command: str) -> None:
+    """Refuse to go on while a run is open that nobody has finished.
+
+    Raises:
+        Refused: there is one.
+    """
+    if decision.kind != NOTHING:
+        raise Refused(
+            decision.reason,
+            untouched="Nothing was touched.",
+            remedy=what_to_type(decision, command),
+            decision=decision.kind,
+            other_run=decision.run_id,
+        )
+
+
+def refuse_after_finishing(decision: Decision, message: str, command: str) -> None:
+    """Refuse to go on with a rollback that was planned before the database became another one.
+
+    Raises:
+        Refused: finishing the other run went back over a swap, or forward.
+    """
+    if decision.kind in (SWAP_BACK, RESTORE_DUMP, GO_FORWARD):
+        raise Refused(
+            f"{decision.reason} That was done: {message}",
+            untouched="Nothing else was touched: steps would count from another place now.",
+            remedy="Look which release runs and which migrations are applied, then start again. What can be done "
+            f"besides is said by: {command}",
+            decision=decision.kind,
+            other_run=decision.run_id,
+        )

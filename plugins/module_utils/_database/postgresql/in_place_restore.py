@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..._domain.description import render_description
@@ -24,7 +23,7 @@ from .counters import difference_from
 from .in_place_access import give_access_back, keep_everybody_out, opening_commands
 from .refilling import bring_back, differences
 from .relatives import admit
-from .restore import Restored
+from .restore import Restored, left_to_a_person
 from .restore_point import DumpAccess, find_way_back, keep_what_is_there
 from .run_lock import tell_keeper
 from .run_state import write_comment
@@ -50,6 +49,7 @@ def restore_in_place(
     *,
     access: DumpAccess | None,
     accept_loss: bool = False,
+    unattended: bool = False,
 ) -> Restored:
     """Bring a database back that a run in place has closed.
 
@@ -59,6 +59,7 @@ def restore_in_place(
         description: what the database says of the run, which is open.
         access: how the dump is read; None where nobody is there who could: then only privileges are given back.
         accept_loss: bring it back although rows were written since it was opened; they are dumped first.
+        unattended: nobody is there to decide: where rows were written, it is left open as it is.
 
     Raises:
         Failed: it was written to since it was opened, or that cannot be told, or the restore failed. It is shut.
@@ -72,18 +73,23 @@ def restore_in_place(
             return _restored(server, GIVEN_BACK, "", start)
         if access is None:
             return Restored(False, "nothing", None, "", _since(start), _nobody_there(server, description))
-        return _from_dump(server, cursor, description, access, accept_loss, start)
+        return _from_dump(server, cursor, description, access, (accept_loss, unattended), start)
     except (psycopg2.Error, Refused) as error:
         raise _not_restored(server, cursor, description, str(error).strip()) from error
 
 
 def _from_dump(
-    server: Server, cursor: Cursor, description: Description, access: DumpAccess, accept_loss: bool, start: float
+    server: Server,
+    cursor: Cursor,
+    description: Description,
+    access: DumpAccess,
+    decided: tuple[bool, bool],
+    start: float,
 ) -> Restored:
     way_back = find_way_back(server, cursor.connection.server_version, description.run_id, description, access)
     proof = ""
     if description.state in AFTER_SWAP:
-        proof = _nothing_written(server, cursor, description, access, accept_loss)
+        proof = _nothing_written(server, cursor, description, access, *decided)
     with _alone(server, description) as connection:
         differs = differences(connection, way_back)
         connection.rollback()
@@ -97,7 +103,12 @@ def _from_dump(
 
 
 def _nothing_written(
-    server: Server, cursor: Cursor, description: Description, access: DumpAccess, accept_loss: bool
+    server: Server,
+    cursor: Cursor,
+    description: Description,
+    access: DumpAccess,
+    accept_loss: bool,
+    unattended: bool,
 ) -> str:
     """Close the database again, and prove that nothing was written since it was opened.
 
@@ -114,19 +125,20 @@ def _nothing_written(
     if not reason:
         return "counters"
     if not accept_loss:
-        _hold(server, description, reason)
-        raise _written(server, cursor, description, reason)
+        _hold(server, description, reason, unattended)
+        raise _written(server, cursor, description, reason, unattended)
     with server.admin() as admin, admin.cursor() as outside:
         admit(outside, server.database, True)  # to be dumped; nobody but the owner has the privilege
         keep_what_is_there(server, description.run_id, description, access)
     return "none, the loss was accepted"
 
 
-def _hold(server: Server, description: Description, reason: str) -> None:
-    """Let the database say that a person decides, so that nobody who finds the run takes it on himself."""
-    held = replace(description, data={**description.data, "held": reason})
+def _hold(server: Server, description: Description, reason: str, unattended: bool) -> None:
+    """Let the database say that a person decides; where nobody is there, let everybody in again."""
     with server.admin(autocommit=False) as admin, admin.cursor() as outside:
-        write_comment(outside, server.database, render_description(held))
+        write_comment(outside, server.database, render_description(left_to_a_person(description, reason)))
+        if unattended:
+            give_access_back(outside, server.database, description)
 
 
 @contextmanager
@@ -171,12 +183,12 @@ def _nobody_there(server: Server, description: Description) -> str:
     )
 
 
-def _written(server: Server, cursor: Cursor, description: Description, reason: str) -> Failed:
+def _written(server: Server, cursor: Cursor, description: Description, reason: str, unattended: bool) -> Failed:
     commands = ways_on_in_place(server, cursor, description)
     return Failed(
         f"{server.database} was not restored: {reason}.",
-        untouched="It is closed, and nothing of it was taken away; the dump of before is kept as "
-        f"{description.data['restore_point']['path']}.",
+        untouched=f"It is {'open' if unattended else 'closed'}, and nothing of it was taken away; the dump is "
+        f"kept as {description.data['restore_point']['path']}.",
         remedy=f"Decide. To keep what was written, type in psql, in database {server.maintenance_database}, as the "
         f"owner: {commands['keep']} To go back, and lose it (it is dumped first): {commands['go_back']}",
         commands=commands,
