@@ -245,10 +245,13 @@ def test_the_way_back_is_whole(shop: Shop) -> None:
     shop.insert()
 
 
+FILES = "SELECT array_agg(pg_relation_filenode(oid) ORDER BY oid) FROM pg_class WHERE relkind = 'r'"
+
+
 def test_nothing_is_restored_where_nothing_differs(shop: Shop) -> None:
     """A down() that failed and took back what it had done: the privileges are given back, and that is all."""
     before = shop.properties()
-    files = shop.superuser("SELECT array_agg(pg_relation_filenode(oid) ORDER BY oid) FROM pg_class WHERE relkind = 'r'")
+    files = shop.superuser(FILES)
     assert not shop.close()["failed"]
     assert not shop.keep()["failed"]
     shop.migrate("BEGIN; DROP TABLE public.orders CASCADE; ROLLBACK")

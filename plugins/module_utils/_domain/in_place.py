@@ -180,19 +180,6 @@ def room_for_locks(needed: int, maximum: int) -> bool:
     return needed <= maximum * 0.8  # others hold locks, too
 
 
-def plan_lines(application_roles: Iterable[str], bytes_needed: int | None) -> list[str]:
-    """Return what a person must know before a rollback in place, a line each."""
-    needed = "as much room as the database takes" if bytes_needed is None else f"{bytes_needed:,} bytes of room"
-    return [
-        "Method: IN PLACE, as rollback_method says. The plan runs on production's own database, there is no candidate",
-        f"Closed by privilege: CONNECT is taken from everybody but the owner; the application is "
-        f"{', '.join(application_roles)}. A superuser still gets in",
-        "Going back: before the first migration the privileges are given back; after it, where anything differs, the "
-        f"dump taken after closing is restored in one transaction, which takes minutes and {needed} on the server",
-        "Not tried: smoke tests and the older release on a throwaway clone, since nothing may be copied",
-    ]
-
-
 def description_data(
     *, application_roles: Iterable[str], grants: Iterable[Mapping[str, Any]], system_identifier: str, oid: int
 ) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ..._domain.errors import Failed, Refused
 from ..._domain.in_place import check_restore_point, is_in_place
 from .backup import Wanted, find_present, make_backup, path_of, read_backup
 from .fresh_database import choose_rights
-from .refilling import WayBack, try_way_back
+from .refilling import WayBack, differences, try_way_back
 from .run_state import advance, check_state, locked
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def keep_restore_point(server: Server, run_id: str, wanted: Wanted) -> RestorePo
     new = preview_restore_point(server, run_id)
     named = named_for(wanted, run_id)
     manifest = find_present(server, named)
+    found = manifest is not None
     if manifest is None:
         make_backup(server, named)
         manifest = read_backup(path_of(server, named), wanted.signing_key, wanted.jobs)
@@ -94,6 +95,13 @@ def keep_restore_point(server: Server, run_id: str, wanted: Wanted) -> RestorePo
     _check_complete(server, manifest)
     with server.connect() as connection:
         way_back = WayBack.of(path, manifest, connection.server_version, wanted.client_path)
+        if new and found and differences(connection, way_back):
+            raise Refused(
+                f"There is a dump {path} of this run already, and {server.database} is not what it holds.",
+                untouched="Nothing was migrated.",
+                remedy="Start the whole run again.",
+            )
+        connection.rollback()
         locks = try_way_back(connection, way_back)
     if new:
         point = {"path": str(path), "backup_id": manifest["backup_id"], "digest": manifest["digest"]}
