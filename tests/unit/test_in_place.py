@@ -83,6 +83,10 @@ def test_what_is_never_emptied_is_not_restored() -> None:
     assert not any("PUBLICATION - " in line or "COMMENT - " in line for line in entries.schema)
 
 
+def test_a_schema_that_holds_an_extension_is_not_made_again() -> None:
+    assert not any("SCHEMA - billing " in line for line in sort_entries(TOC, ["billing"]).schema)
+
+
 def test_a_transaction_of_all_objects_needs_room_in_the_table_of_locks() -> None:
     assert room_for_locks(5000, 6400)
     assert not room_for_locks(5200, 6400)

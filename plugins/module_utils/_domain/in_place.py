@@ -157,13 +157,19 @@ def check_restore_point(run_id: str, database: str, description: Description | N
         )
 
 
-def sort_entries(toc: str) -> Entries:
-    """Sort the lines of a table of contents, as C(pg_restore --list) prints it, leaving out what is never emptied."""
+def sort_entries(toc: str, kept_schemas: Iterable[str] = ()) -> Entries:
+    """Sort the lines of a table of contents, leaving out what is never emptied.
+
+    Args:
+        toc: as C(pg_restore --list) prints it.
+        kept_schemas: names of schemas that are not dropped, as they hold an extension.
+    """
+    kept = (*_KEPT, *(f"SCHEMA - {name} " for name in kept_schemas))
     entries = Entries([], [], [])
     for line in toc.splitlines():
         match = _ENTRY.fullmatch(line)
         entry = match["entry"] if match else ""
-        if not entry or entry.startswith(_KEPT):
+        if not entry or entry.startswith(kept):
             continue
         kind = entries.rows if entry.startswith(_ROWS) else entries.sequences
         (kind if entry.startswith((_ROWS, _SEQUENCE)) else entries.schema).append(line)

@@ -121,6 +121,15 @@ def empty(cursor: Cursor, extensions: Collection[str]) -> int:
     return len(statements)
 
 
+def kept_schemas(cursor: Cursor) -> list[str]:
+    """Return the names of schemas that `empty` does not drop, C(public) aside: those that hold an extension."""
+    return _read(
+        cursor,
+        "SELECT DISTINCT nspname FROM pg_namespace n JOIN pg_extension e ON e.extnamespace = n.oid "
+        "WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')",
+    )
+
+
 def _read(cursor: Cursor, query: str) -> list[str]:
     cursor.execute(query)
     return [statement for (statement,) in cursor.fetchall()]

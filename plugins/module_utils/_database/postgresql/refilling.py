@@ -15,7 +15,7 @@ from ..._progress import reporter
 from .backup import DUMP
 from .client_tools import find_client_tools
 from .dump_parts import Dump
-from .emptying import empty
+from .emptying import empty, kept_schemas
 from .fingerprint import fingerprint_here
 from .reading import pin
 
@@ -119,7 +119,7 @@ def _begin(cursor: Cursor) -> None:
 
 def _refill(cursor: Cursor, way_back: WayBack, *, with_rows: bool) -> int:
     dump = way_back.dump
-    entries = sort_entries(dump.contents())
+    entries = sort_entries(dump.contents(), kept_schemas(cursor))
     with reporter.activity("restore in place", total=len(entries.rows), done=0, unit="tables") as activity:
         empty(cursor, way_back.manifest["fingerprint"]["catalogue"].get("extensions", {}))
         _run(cursor, dump.script(entries.schema, ["--section=pre-data"]))
