@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._database.postgresql.access import release_lock
 from ._database.postgresql.connection import Server
 from ._database.postgresql.restore_point import DumpAccess
 from ._database.postgresql.unfinished import finish, look
@@ -77,6 +78,7 @@ def finish_unfinished(module: AnsibleModule) -> dict[str, Any]:
                 raise _not_finished(decision, params["command"])
             maintenance = _turn_off(params["maintenance"], bool(_stopped(seen)) and decision.kind in BACK)
             message = finished.message
+            release_lock(server, decision.run_id)
             journal.update(changed=True, maintenance=maintenance, finished_run=finished.data)
             if decision.kind in BACK:
                 journal["undone_run"] = decision.run_id  # what its switches of the release left is looked up there

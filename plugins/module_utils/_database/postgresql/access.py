@@ -18,7 +18,7 @@ from .in_place_access import give_access_back
 from .properties import read_properties
 from .relatives import admit, admits, read_relatives
 from .restore import restore_original
-from .run_lock import run_lock_holder, tell_keeper
+from .run_lock import end_keeper, run_lock_holder, tell_keeper
 from .run_state import check_lease, check_state, claim, lease_end, locked, read_comment, write_comment
 from .sessions import PATIENCE_SECONDS, POLL_SECONDS, end_sessions, read_sessions
 
@@ -170,6 +170,15 @@ def finish_run(server: Server, run_id: str, *, by_itself: bool = False) -> bool:
         admit(cursor, server.database, True)
         tell_keeper(cursor, run_id)
     return True
+
+
+def release_lock(server: Server, run_id: str) -> bool:
+    """See that the keeper of a run that was finished by others holds no lock any more; False where it still does."""
+    if wait_for_release(server):
+        return True
+    with server.admin() as connection, connection.cursor() as cursor:
+        end_keeper(cursor, run_id)
+    return wait_for_release(server)
 
 
 def wait_for_release(server: Server, patience: float = 2.0) -> bool:

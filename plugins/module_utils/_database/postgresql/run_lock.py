@@ -47,6 +47,13 @@ def run_lock_holder(cursor: Cursor, database: str) -> str | None:
     return lock_holder(cursor, RUN_LOCK_SPACE, database)
 
 
+def end_keeper(cursor: Cursor, run_id: str) -> None:
+    """End the session of a keeper whose run is over: one that was stopped, and does not look, would keep the lock."""
+    cursor.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [keeper_name(run_id)]
+    )
+
+
 def tell_keeper(cursor: Cursor, run_id: str) -> None:
     """Tell a run's keeper, when this transaction commits, to look again."""
     cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, run_id])
