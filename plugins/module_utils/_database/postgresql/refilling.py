@@ -106,6 +106,7 @@ def bring_back(connection: Connection, way_back: WayBack) -> None:
         if different:
             raise Failed(
                 f"What was restored in place is not what was dumped: {' '.join(different[:10])}",
+                untouched="It was rolled back: the database is shut, as it was when this began.",
                 remedy="Look for faults of disk and memory on both hosts before anything else is tried.",
                 differences=different[:200],
             )
