@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ._database.postgresql.access import release_lock
 from ._database.postgresql.connection import Server
-from ._database.postgresql.unfinished import DONE_HERE, finish, look
+from ._database.postgresql.restore_point import DumpAccess
+from ._database.postgresql.unfinished import finish, look
 from ._domain.errors import Refused, RollbackError
 from ._domain.unfinished import (
     BACK,
+    FINISHING,
     Decision,
     Seen,
     decide,
@@ -66,10 +68,12 @@ def finish_unfinished(module: AnsibleModule) -> dict[str, Any]:
         decision = decide(seen)
         journal.update(changed=False, decision=decision.kind, open_run=decision.run_id)
         message, maintenance = decision.reason, LEFT_AS_IT_WAS
-        if decision.kind not in DONE_HERE:
+        if decision.kind not in FINISHING:
             refuse_open_run(decision, params["command"])
         else:
-            finished = finish(server, seen, decision, contents)
+            finished = finish(
+                server, seen, decision, contents, DumpAccess(params["signing_key"], params["client_path"])
+            )
             if not finished.changed:
                 raise _not_finished(decision, params["command"])
             maintenance = _turn_off(params["maintenance"], bool(_stopped(seen)) and decision.kind in BACK)
@@ -78,7 +82,7 @@ def finish_unfinished(module: AnsibleModule) -> dict[str, Any]:
             journal.update(changed=True, maintenance=maintenance, finished_run=finished.data)
             if decision.kind in BACK:
                 journal["undone_run"] = decision.run_id  # what its switches of the release left is looked up there
-    changed = decision.kind in DONE_HERE
+    changed = decision.kind in FINISHING
     if changed:
         with module_step(module, "go on after an earlier run was finished") as journal:
             journal["changed"] = False

@@ -47,6 +47,31 @@ options:
       - For O(state=open), the run that is ended, by default O(run_id), whose journal holds the record all the same. A
         restore names the rollback here whose result stays.
     type: str
+  method:
+    description:
+      - For O(state=closed), how the run works. V(candidate) closes the database for everybody, to copy its files.
+      - V(in_place) takes C(CONNECT) from everybody but the owner, and ends all sessions, for a run that migrates the
+        database itself. It is refused where the application or anybody else would stay in, or where something in the
+        database could not be brought back from a dump in one transaction.
+      - The privileges are kept in the database's comment, and given back exactly.
+    type: str
+    choices: [candidate, in_place]
+    default: candidate
+  application_roles:
+    description:
+      - For O(method=in_place), the roles by which the application connects. None of them may own the database, be able
+        to become its owner, or be a superuser.
+    type: list
+    elements: str
+    default: []
+  signing_key:
+    description: For O(method=in_place), the key with which the keeper checks the dump before it restores it.
+    type: str
+  client_path:
+    description: For O(method=in_place), folders in which the keeper looks for C(pg_restore), before C(PATH).
+    type: list
+    elements: path
+    default: []
   lease_seconds:
     description:
       - How long the run may go without a sign of life before its keeper opens the original again, in seconds.
@@ -154,12 +179,18 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     wait_for_release,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.in_place_access import (
+    close_in_place,
+    preview_closing_in_place,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.keeper import start_keeper
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore_point import DumpAccess
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.sessions import who
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.written import (
     Closed,
     close_and_look,
 )
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.in_place import IN_PLACE
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._lasting import ends_with_job
 from ansible_collections.balcon.rollback.plugins.module_utils._private_files import in_run, load_json
@@ -168,6 +199,8 @@ from ansible_collections.balcon.rollback.plugins.module_utils._shared_options im
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
+
+    from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.sessions import Session
 
 
 NO_KEEPER: dict[str, Any] = {"pid": None, "supervisor": None, "reason": ""}
@@ -179,6 +212,10 @@ def main() -> None:
             "run_id": {"type": "str", "required": True},
             "state": {"type": "str", "required": True, "choices": ["closed", "open"]},
             "end_run": {"type": "str"},
+            "method": {"type": "str", "choices": ["candidate", "in_place"], "default": "candidate"},
+            "application_roles": {"type": "list", "elements": "str", "default": []},
+            "signing_key": {"type": "str", "no_log": True},
+            "client_path": {"type": "list", "elements": "path", "default": []},
             "lease_seconds": {"type": "int", "default": 120},
             "maintenance": {"type": "dict", "no_log": True},
             "compared": {"type": "path"},
@@ -201,13 +238,14 @@ def _close(module: AnsibleModule) -> dict[str, Any]:
         keeper_told = NO_KEEPER
         changed = not is_closed_by(server, run.run_id)
         if changed:
-            closed = Closed(preview_closing(server, run), [])
+            closed = Closed(_preview(module, server, run), [])
             ends = ends_with_job()
             if not module.check_mode and ends:
                 keeper_told = {**NO_KEEPER, "reason": ends}
                 closed = _close_now(module, server)
             elif not module.check_mode:
-                keeper = start_keeper(server, run, module.params["maintenance"])
+                access = DumpAccess(module.params["signing_key"], module.params["client_path"])
+                keeper = start_keeper(server, run, module.params["maintenance"], access)
                 keeper_told = {"pid": keeper.pid, "supervisor": keeper.supervisor, "reason": ""}
                 try:
                     closed = _close_now(module, server)
@@ -219,13 +257,23 @@ def _close(module: AnsibleModule) -> dict[str, Any]:
             "keeper": keeper_told,
             "written": closed.written,
         }
-        journal_data.update(ended, closed=True, changed=changed, lease_seconds=module.params["lease_seconds"])
+        how = {name: module.params[name] for name in ("lease_seconds", "method")}
+        journal_data.update(ended, closed=True, changed=changed, **how)
     return {"changed": changed, "state": "closed", **ended, "seconds": round(time.monotonic() - start, 3)}
+
+
+def _preview(module: AnsibleModule, server: Server, run: Run) -> list[Session]:
+    if module.params["method"] == IN_PLACE:
+        return preview_closing_in_place(server, run, module.params["application_roles"])
+    return preview_closing(server, run)
 
 
 def _close_now(module: AnsibleModule, server: Server) -> Closed:
     params = module.params
     data = {"owner": Run(params["state_dir"], params["run_id"]).owner()}
+    if params["method"] == IN_PLACE:
+        roles = params["application_roles"]
+        return Closed(close_in_place(server, params["run_id"], params["lease_seconds"], roles, data=data), [])
     if not params["compared"]:
         return Closed(close_database(server, params["run_id"], params["lease_seconds"], data=data), [])
     then = load_json(in_run(params, params["compared"]), "compared")

@@ -315,7 +315,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
             journal_data.update(change=comparison.description, differences=comparison.differences)
             journal_data["loss"] = comparison.loss
         if comparison and (expected is not None or of_run):
-            check_rehearsed(database, comparison, expected)
+            itself = {"untouched": "It is closed; it is brought back next."} if database == server.database else {}
+            check_rehearsed(database, comparison, expected, **itself)
         changed = False
         if not module.check_mode:
             if path:

@@ -24,6 +24,18 @@ options:
     description: Look for what would block a candidate.
     type: bool
     default: true
+  method:
+    description:
+      - How the run would work. V(in_place) looks for what would block a rollback on the database itself, see
+        O(balcon.rollback.db_access#module:method), instead of what would block a candidate.
+    type: str
+    choices: [candidate, in_place]
+    default: candidate
+  application_roles:
+    description: For O(method=in_place), the roles by which the application connects.
+    type: list
+    elements: str
+    default: []
   refuse:
     description: Fail when anything blocks, with all of it in one message.
     type: bool
@@ -221,6 +233,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     Question,
     read_information,
 )
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.in_place import IN_PLACE
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._run import module_step
 
@@ -234,6 +247,8 @@ def main() -> None:
     spec = ArgumentSpec(
         {
             "candidate": {"type": "bool", "default": True},
+            "method": {"type": "str", "choices": ["candidate", "in_place"], "default": "candidate"},
+            "application_roles": {"type": "list", "elements": "str", "default": []},
             "refuse": {"type": "bool", "default": False},
             "differs_from": {
                 "type": "dict",
@@ -261,12 +276,16 @@ def _read(module: AnsibleModule) -> dict[str, Any]:
         free_bytes=parameters["free_bytes"],
         copies=parameters["copies"],
         bytes_per_second=parameters["copy_bytes_per_second"],
+        application_roles=parameters["application_roles"] if parameters["method"] == IN_PLACE else None,
     )
     with module_step(module, f"look at the server of {server.database}") as journal_data:
         information = read_information(server, public, question, parameters["differs_from"])
         journal_data.update({name: information[name] for name in NOTED}, changed=False)
+        if parameters["candidate"]:
+            journal_data["method"] = parameters["method"]
         if parameters["refuse"]:
-            refuse_blockers(server.database, [Blocker(**blocker) for blocker in information["blockers"]])
+            blockers = [Blocker(**blocker) for blocker in information["blockers"]]
+            refuse_blockers(server.database, blockers, in_place=parameters["method"] == IN_PLACE)
     return {"changed": False, **information}
 
 

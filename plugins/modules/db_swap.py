@@ -15,6 +15,9 @@ description:
     owner of the original, and opens it, all in one transaction. The original is kept, closed and unaltered, as
     C(<database>__before_<run>).
   - O(state=original) is the emergency restore, in one call, whatever the state of the run.
+  - A run that works on the database itself (O(balcon.rollback.db_access#module:method=in_place)) has no candidate. For
+    it, O(state=candidate) gives the privileges back that the run took, and O(state=original) gives them back where
+    nothing was migrated yet, or nothing differs. Otherwise it restores the run's dump, proven, in one transaction.
   - Before the swap it opens the original again; the candidate is kept, closed, as C(<database>__failed_<run>).
   - After the swap it swaps back, but only when nothing was written since. That is read from the server's tuple
     counters, after all sessions have ended; where the server was restarted since, every row is compared with the
@@ -51,6 +54,15 @@ options:
       - For O(state=original), the run that is undone, by default O(run_id), whose journal holds the record all the
         same. A restore names the rollback here that it takes back.
     type: str
+  signing_key:
+    description: For O(state=original) of a run in place, the key with which its dump was signed.
+    type: str
+  client_path:
+    description:
+      - For O(state=original) of a run in place, folders to look for C(pg_restore) in, before C(PATH).
+    type: list
+    elements: path
+    default: []
   keep_hours:
     description:
       - For O(state=candidate), and O(state=restored) in a restore. For how many hours the original is to be kept.
@@ -109,7 +121,9 @@ opened:
   type: bool
   sample: true
 restored_from:
-  description: What the original was restored from, V(before_swap), V(after_swap) or V(nothing).
+  description:
+    - What the original was restored from, V(before_swap), V(after_swap) or V(nothing).
+    - V(restore_point) is the dump of a run that worked in place.
   returned: when O(state=original)
   type: str
   sample: before_swap
@@ -139,6 +153,11 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server, Unreachable
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.in_place_opening import (
+    open_in_place,
+    preview_opening,
+    rolls_back_in_place,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.replace import (
     check_is_rehearsal,
     preview_replacement,
@@ -149,6 +168,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     preview_restore,
     restore_original,
 )
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore_point import DumpAccess
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.swap import (
     BACKUP,
     CANDIDATE,
@@ -177,6 +197,8 @@ def main() -> None:
             "run_id": {"type": "str", "required": True},
             "state": {"type": "str", "required": True, "choices": ["candidate", "original", "restored"]},
             "accept_loss": {"type": "bool", "default": False},
+            "signing_key": {"type": "str", "no_log": True},
+            "client_path": {"type": "list", "elements": "path", "default": []},
             "keep_hours": {"type": "float", "default": 24.0},
             "keep_release": {"type": "bool", "default": False},
             "undo_run": {"type": "str"},
@@ -188,11 +210,14 @@ def main() -> None:
 
 def _swap(module: AnsibleModule, copy: Copy = CANDIDATE, action: str = "swap the candidate in") -> dict[str, Any]:
     server = Server(module.params["database_url"], module.params["admin_url"])
+    run_id = module.params["run_id"]
     with module_step(module, action) as journal_data:
-        result = preview_swap(server, module.params["run_id"], copy)
+        in_place = copy == CANDIDATE and rolls_back_in_place(server, run_id)
+        result = preview_opening(server, run_id) if in_place else preview_swap(server, run_id, copy)
         if not module.check_mode:
-            kept = module.params["keep_release"]
-            result = swap_in(server, module.params["run_id"], module.params["keep_hours"], copy, keep_release=kept)
+            kept = {"keep_release": module.params["keep_release"]}
+            hours = module.params["keep_hours"]
+            result = open_in_place(server, run_id, **kept) if in_place else swap_in(server, run_id, hours, copy, **kept)
         journal_data.update(result._asdict(), reopened=True)
     return {**result._asdict(), "opened": True}
 
@@ -212,7 +237,9 @@ def _restore(module: AnsibleModule) -> dict[str, Any]:
 def _restore_now(module: AnsibleModule, server: Server, run_id: str, journal_data: dict[str, Any]) -> Restored:
     contents = contents_of_candidate(Run(module.params["state_dir"], run_id))
     try:
-        result = restore_original(server, run_id, accept_loss=module.params["accept_loss"], contents=contents)
+        access = DumpAccess(module.params["signing_key"], module.params["client_path"])
+        accept_loss = module.params["accept_loss"]
+        result = restore_original(server, run_id, accept_loss=accept_loss, contents=contents, access=access)
     except Failed:
         journal_data["not_undone"] = True
         raise

@@ -70,6 +70,11 @@ options:
     description: The size of production's database in bytes, for the predicted window.
     type: int
     default: 0
+  method:
+    description: How the run works, for the predicted window, see M(balcon.rollback.db_access).
+    type: str
+    choices: [candidate, in_place]
+    default: candidate
   max_age_hours:
     description: Hours for which a rehearsal is good.
     type: float
@@ -161,6 +166,7 @@ SPEC = ArgumentSpec(
         "system_identifier": {"type": "str"},
         "database_oid": {"type": "int"},
         "size_bytes": {"type": "int", "default": 0},
+        "method": {"type": "str", "choices": ["candidate", "in_place"], "default": "candidate"},
         "max_age_hours": {"type": "float", "default": 24.0},
         "max_window": {"type": "float", "default": 300.0},
         "override": {"type": "dict"},
@@ -203,7 +209,7 @@ def check(module: AnsibleModule) -> dict[str, Any]:
         check_seal(evidence, params["signing_key"] or None)
         request = Request(**{name: params[name] for name in REQUEST})
         check_evidence(evidence, request, datetime.now(timezone.utc), params["max_age_hours"])
-        seconds = predicted_window(evidence, params["size_bytes"])
+        seconds = predicted_window(evidence, params["size_bytes"], params["method"])
         check_window(seconds, params["max_window"])
         journal_data.update(evidence_id=evidence["evidence_id"], predicted_window_seconds=seconds)
         return {

@@ -44,6 +44,14 @@ options:
     description: With O(state=checked), fail where any run is open.
     type: bool
     default: false
+  signing_key:
+    description: The key with which the dump of a run in place was signed.
+    type: str
+  client_path:
+    description: Folders to look for C(pg_restore) in, before C(PATH), where a run in place is brought back.
+    type: list
+    elements: path
+    default: []
   maintenance:
     description:
       - How maintenance mode is turned off after the run was finished. Without it, it stays as it is.
@@ -119,6 +127,8 @@ if TYPE_CHECKING:
 SPEC = ArgumentSpec(
     {
         "state": {"type": "str", "required": True, "choices": ["checked", "finished"]},
+        "signing_key": {"type": "str", "no_log": True},
+        "client_path": {"type": "list", "elements": "path", "default": []},
         "refuse": {"type": "bool", "default": False},
         "maintenance": {"type": "dict", "no_log": True},
         "command": {"type": "str", "default": "ansible-playbook restore.yml -e env=production"},

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from .description import METHODS
 from .errors import Refused
 
 FORMAT = 1
@@ -143,15 +144,22 @@ def check_override(override: Mapping[str, Any]) -> None:
         )
 
 
-def predicted_window(evidence: Mapping[str, Any], size_bytes: int) -> float:
+COPIES_IN_A_DUMP = 6
+"""How many file copies a dump takes as long as, with its verification and the fingerprints (docs/bench.md)."""
+
+
+def predicted_window(evidence: Mapping[str, Any], size_bytes: int, method: str = METHODS[0]) -> float:
     """Predict the window in seconds from what the rehearsal measured.
 
-    Production's file is copied twice inside the window (candidate, throwaway clone); the plan and the trial take what
-    they took on staging.
+    Production's file is copied twice inside the window (candidate, throwaway clone), or, in place, dumped; the plan and
+    the trial take what they took on staging.
     """
     timings = evidence["timings"]
-    copies = 2 * size_bytes / max(float(timings["copy_bytes_per_second"]), 1.0)
-    return round(copies + float(timings["migrate_seconds"]) + float(timings["trial_seconds"]) + FIXED_WINDOW_SECONDS, 1)
+    copies = 2 if method == METHODS[0] else COPIES_IN_A_DUMP
+    copying = copies * size_bytes / max(float(timings["copy_bytes_per_second"]), 1.0)
+    return round(
+        copying + float(timings["migrate_seconds"]) + float(timings["trial_seconds"]) + FIXED_WINDOW_SECONDS, 1
+    )
 
 
 FIXED_WINDOW_SECONDS = 10.0

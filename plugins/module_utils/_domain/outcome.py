@@ -53,6 +53,7 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
         "restore_seconds": _latest(events, "restore_seconds", None),
         "loss": _loss(events),
         "evidence_id": _latest(events, "evidence_id", None),
+        "method": _latest(events, "method", None),
         "backup_id": (_latest(events, "source", None) or {}).get("backup_id") or _latest(events, "backup_id", None),
         "override": _latest(events, "override", None),
         "watch": _latest(events, "watch", None),

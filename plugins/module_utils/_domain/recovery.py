@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import Refused
+from .in_place import IN_PLACE, UNALTERED
 from .names import check_run_id
 from .run_states import BEFORE_SWAP
 from .status import UNFINISHED, UNKNOWN, is_good
@@ -242,17 +243,32 @@ def _plan_of_run(status: Status, request: Request, command: str) -> Plan:
                 untouched=_UNTOUCHED,
                 remedy=f"Open the original again, nothing is lost: {command} -e run={run_id}",
             )
-        return Plan("run", "open_original", run_id, "", ["Open the original again, as it is. Nothing is lost."])
+        return Plan("run", "open_original", run_id, "", [_line_of_opening(open_run)])
     if request.keep_written:
         return Plan("run", "finish", run_id, "", ["Keep the database as it is now, open it, and end the run."])
     if open_run.get("decision") == GO_FORWARD and not request.accept_loss:
         line = "The release that belongs to the database is on record: end the run with what it brought."
         back = f"To go back to before it instead: {command} -e run={run_id} -e accept_loss=true"
         return Plan("run", "finish", run_id, "", [line, back])
+    if open_run.get("method") == IN_PLACE:
+        return Plan("run", "open_original", run_id, "", [_line_of_dump(request.accept_loss)])
     loss = "Rows written since stay only in <database>__failed_<run>." if request.accept_loss else (
         "Only where nothing was written since the swap."
     )  # fmt: skip
     return Plan("run", "swap_back", run_id, "", [f"Swap the database of before run {run_id} back in. {loss}"])
+
+
+def _line_of_opening(open_run: Mapping[str, Any]) -> str:
+    if open_run.get("method") == IN_PLACE and open_run["state"] not in UNALTERED:
+        return "Restore the dump taken when it was closed, in place, in one transaction. Nothing is lost."
+    return "Open the original again, as it is. Nothing is lost."
+
+
+def _line_of_dump(accept_loss: bool) -> str:
+    loss = "What was written since is dumped first, and is only there then." if accept_loss else (
+        "Only where nothing was written since it was opened."
+    )  # fmt: skip
+    return f"Restore the dump taken when it was closed, in place, in one transaction. {loss}"
 
 
 def _plan_of_ended_run(status: Status, request: Request, command: str) -> Plan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .in_place import IN_PLACE
 from .wording import (
     ACTION_ITEMS,
     OF_A_RESTORE,
@@ -63,10 +64,15 @@ def _head(run: Mapping[str, Any]) -> str:
             f"**Outcome:** {outcome_sentence(run)}  ",
             f"**Date:** {run['started_at'][:16].replace('T', ' ')} UTC  ",
             f"**Migration:** {migrations}  ",
+            *(["**Method:** in place, on production's own database, with a dump as the way back  "] * _in_place(run)),
             f"**Executed By:** {_text(run['executed_by']) or 'unknown'}  ",
             f"**Environment:** {run['environment']}, database `{_text(run['database'])}`, run `{run['run_id']}`",
         ]
     )
+
+
+def _in_place(run: Mapping[str, Any]) -> bool:
+    return run.get("method") == IN_PLACE
 
 
 def _override(run: Mapping[str, Any]) -> str:

@@ -41,6 +41,9 @@ STEPS = {
     "swap": Step(("verified",), "swapped"),
     "release": Step(("swapped",), "released"),
     "replace": Step(("closed",), "released"),
+    "keep_restore_point": Step(("closed",), "closed"),
+    "begin_in_place": Step(("closed",), "migrating"),
+    "open_in_place": Step(("verified",), "swapped"),
     "finish": Step(AFTER_SWAP, ""),
     "restore": Step(STATES, ""),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .in_place import IN_PLACE
 from .watch import summary_lines
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ OUTCOMES_IN_DEVELOPMENT = {
     "rolled_back": "Rolled back. The developer's database has the older schema.",
     "aborted": "Given up before anything was changed.",
     "restored": "Restored. The rollback failed, and the developer's database is what it was before.",
+}
+
+OUTCOMES_IN_PLACE = {
+    "rolled_back": "Rolled back, in place: the plan ran on production's own database, which has the older schema.",
+    "restored": "Restored. The rollback in place failed, and production's database is what it was when it was closed, "
+    "and open.",
 }
 
 ROOT_CAUSE = (
@@ -66,6 +73,8 @@ WENT_WELL = ("rehearsed", "rolled_back")
 def outcome_sentence(run: Mapping[str, Any]) -> str:
     """Say what became of a run, in a sentence or two."""
     of_its_kind = OUTCOMES_IN_DEVELOPMENT if run["environment"] == "development" else {}
+    if run.get("method") == IN_PLACE:
+        of_its_kind = OUTCOMES_IN_PLACE
     if run["kind"] == "restore":
         of_its_kind = OUTCOMES_OF_A_RESTORE
     return of_its_kind.get(run["outcome"]) or OUTCOMES[run["outcome"]]
@@ -217,6 +226,11 @@ def next_steps(run: Mapping[str, Any], events: Sequence[Event]) -> list[str]:
         steps.append("Correct the migration and its down() before it is applied again.")
     if run["outcome"] == "restored" and run["kind"] != "restore":
         steps.append("Find the cause, correct it, and rehearse again before the next attempt.")
+    point = _kept(events, "restore_point")
+    if point and run["outcome"] == "rolled_back":
+        steps.append(
+            f"{point} is the dump of the database as it was when it was closed; nothing else of that time is kept."
+        )
     if before and run["outcome"] in ("rolled_back", "restored") and not failed:
         steps.append(
             f"{before} is what the database was before, closed. When nobody will want it back: {_drop(before)}"

@@ -89,7 +89,7 @@ class Witness:
         raise Refused(
             f"Somebody is connected to database {self._database!r}: {'; '.join(who for (who,) in cursor)}.",
             untouched="No migration was run.",
-            remedy="The database was made by this run for itself, and must be left alone: end that session.",
+            remedy="Nobody else may be in the database on which a run works: end that session.",
             database=self._database,
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._database.postgresql.connection import Server
 from .._database.postgresql.run_state import Heartbeat, advance, check_state
 from .._domain.errors import Refused
+from .._domain.in_place import check_restore_point
 from .._domain.names import derived_name
 from .._domain.plan import check_plan_is_last, make_up_plan, pending_migrations
 from . import make_engine
@@ -58,8 +59,13 @@ class Task:
 
     @property
     def of_candidate(self) -> bool:
-        """Whether the database is the candidate of a run in its window."""
-        return self.description.role == "candidate"
+        """Whether the database is the one that a run in its window works on: its candidate, or, in place, itself."""
+        return self.description.role in ("candidate", "original")
+
+    @property
+    def begins(self) -> str:
+        """The step of the run's states with which migrating begins."""
+        return "begin_in_place" if self.description.role == "original" else "begin_migration"
 
     def result(self, before: Sequence[str], after: Sequence[str], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return what both modules return."""
@@ -154,9 +160,11 @@ def _reverted(task: Task, plan: Sequence[str]) -> list[dict[str, Any]]:
     """Do it, inside the run's state and lease where the database is a candidate."""
     if not task.of_candidate:
         return _steps_down(task, plan)
-    check_state(task.server, task.run_id, "begin_migration")
+    if task.begins == "begin_in_place":
+        check_restore_point(task.run_id, task.database, task.description)
+    check_state(task.server, task.run_id, task.begins)
     with Heartbeat(task.server, task.run_id):
-        advance(task.server, task.run_id, "begin_migration")
+        advance(task.server, task.run_id, task.begins)
         steps = _steps_down(task, plan)
         advance(task.server, task.run_id, "end_migration")
     return steps

@@ -8,16 +8,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..._domain.description import METHODS, Description, render_description
+from ..._domain.description import Description, render_description
 from ..._domain.errors import Refused, RollbackError
+from ..._domain.in_place import is_in_place
 from ..._domain.names import derived_name
 from ..._domain.run_states import AFTER_SWAP, check_gate_passed, check_step
 from .blockers import find_blockers, refuse_blockers
+from .in_place_access import give_access_back
 from .properties import read_properties
-from .relatives import admit, read_relatives
+from .relatives import admit, admits, read_relatives
 from .restore import restore_original
 from .run_lock import end_keeper, run_lock_holder, tell_keeper
-from .run_state import check_lease, check_state, lease_end, locked, read_comment, write_comment
+from .run_state import check_lease, check_state, claim, lease_end, locked, read_comment, write_comment
 from .sessions import PATIENCE_SECONDS, POLL_SECONDS, end_sessions, read_sessions
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def close_database(
             original_comment=read_comment(cursor, server.database),
             note="Closed by a rollback that is under way. Its keeper opens it when the lease has run out. By hand: "
             "ALTER DATABASE … ALLOW_CONNECTIONS true, then set the comment to original_comment.",
-            data=_claim(cursor, data or {}),
+            data=claim(cursor, data or {}),
         )
         write_comment(cursor, server.database, render_description(closed))
         admit(cursor, server.database, False)
@@ -80,10 +82,6 @@ def close_database(
         if isinstance(error, RollbackError):
             error.untouched = f"{server.database} is open again, unaltered."
         raise
-
-
-def _claim(cursor: Cursor, data: Mapping[str, Any]) -> dict[str, Any]:
-    return {"method": METHODS[0], **data, "owner": {**data.get("owner", {}), "since": lease_end(cursor, 0)}}
 
 
 def is_closed_by(server: Server, run_id: str) -> bool:
@@ -167,6 +165,8 @@ def finish_run(server: Server, run_id: str, *, by_itself: bool = False) -> bool:
         if to_finish is None:
             return False
         write_comment(cursor, server.database, to_finish.original_comment)
+        if is_in_place(to_finish) and not admits(cursor, server.database):
+            give_access_back(cursor, server.database, to_finish)
         admit(cursor, server.database, True)
         tell_keeper(cursor, run_id)
     return True

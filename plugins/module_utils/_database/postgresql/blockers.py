@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..._domain.errors import Refused
+from ..._domain.in_place import with_offer
 from ..._domain.names import parse_derived_name
 from ..._driver import one_row
 from .properties import carry_over_problems, read_properties
@@ -85,26 +86,33 @@ def find_blockers(cursor: Cursor, server: Server, run_id: str | None = None) -> 
         run_id: the run that asks: its own lock does not block it.
     """
     rights = read_rights(cursor, server.database)
-    return [
-        *_server_blockers(cursor, server),
-        *_right_blockers(rights, server.database),
+    found = [
+        *server_blockers(cursor, server),
+        *right_blockers(rights, server.database),
         *session_blockers(read_sessions(cursor, server.database), rights),
-        *_attached_blockers(cursor, server.database),
+        *attached_blockers(cursor, server.database),
         *_carry_over_blockers(cursor, server.database),
-        *_lock_blockers(cursor, server.database, run_id),
+        *lock_blockers(cursor, server.database, run_id),
     ]
+    return [blocker._replace(remedy=with_offer(blocker.kind, blocker.remedy)) for blocker in found]
 
 
-def refuse_blockers(database: str, blockers: Iterable[Blocker]) -> None:
+def refuse_blockers(database: str, blockers: Iterable[Blocker], *, in_place: bool = False) -> None:
     """Refuse with all blockers in one message.
+
+    Args:
+        database: its name, for the message.
+        blockers: what was found.
+        in_place: it was to be rolled back in place.
 
     Raises:
         Refused: there is at least one.
     """
     found = list(blockers)
     if found:
+        what = f"{database} cannot be rolled back in place" if in_place else f"A candidate of {database} cannot be made"
         raise Refused(
-            f"A candidate of {database} cannot be made: {' '.join(blocker.message for blocker in found)}",
+            f"{what}: {' '.join(blocker.message for blocker in found)}",
             untouched="Nothing was touched.",
             remedy=" ".join(dict.fromkeys(blocker.remedy for blocker in found)),
             blockers=[blocker._asdict() for blocker in found],
@@ -152,14 +160,14 @@ def disk_blockers(disk: Disk) -> Iterator[Blocker]:
         )
 
 
-def _server_blockers(cursor: Cursor, server: Server) -> Iterator[Blocker]:
+def server_blockers(cursor: Cursor, server: Server) -> Iterator[Blocker]:
     version = cursor.connection.server_version
     if version < OLDEST_SERVER:
         yield Blocker(
             "version",
             str(version // 10000),
             f"The server is PostgreSQL {version // 10000}; file copies that are safe on a full disk came with 15.",
-            "Upgrade the server, or choose rollback_method: in_place.",
+            "Upgrade the server.",
         )
     cursor.execute("SELECT pg_is_in_recovery()")
     if one_row(cursor)[0]:
@@ -182,7 +190,7 @@ def _server_blockers(cursor: Cursor, server: Server) -> Iterator[Blocker]:
         )
 
 
-def _right_blockers(rights: Rights, database: str) -> Iterator[Blocker]:
+def right_blockers(rights: Rights, database: str) -> Iterator[Blocker]:
     if not rights.owner:
         yield Blocker(
             "owner",
@@ -221,7 +229,7 @@ FROM pg_database WHERE datname = %(name)s AND datcollversion <> pg_database_coll
 """
 
 
-def _attached_blockers(cursor: Cursor, database: str) -> list[Blocker]:
+def attached_blockers(cursor: Cursor, database: str) -> list[Blocker]:
     """Name what is attached to the database's OID; all of it can be seen without privileges."""
     if cursor.connection.server_version < OLDEST_SERVER:
         return []
@@ -239,7 +247,7 @@ def _carry_over_blockers(cursor: Cursor, database: str) -> Iterator[Blocker]:
         )
 
 
-def _lock_blockers(cursor: Cursor, database: str, run_id: str | None) -> Iterator[Blocker]:
+def lock_blockers(cursor: Cursor, database: str, run_id: str | None) -> Iterator[Blocker]:
     holder = run_lock_holder(cursor, database)
     if holder and not (run_id and run_id in holder):
         yield Blocker(

@@ -246,11 +246,16 @@ def _work_off(
             except queue.Empty:
                 return
             activity.subject = table.identity
-            results[table.identity] = _read_table(cursor, table, proof, method)
+            results[table.identity] = read_table(cursor, table, proof, method)
             activity.done = (activity.done or 0) + table.bytes
 
 
-def _read_table(cursor: Cursor, table: Table, proof: str, method: str) -> dict[str, Any]:
+def read_table(cursor: Cursor, table: Table, proof: str, method: str) -> dict[str, Any]:
+    """Read what one table holds, in the transaction of this session, as `read_tables` does for many.
+
+    Raises:
+        Refused: it cannot be read as a whole.
+    """
     try:
         cursor.execute(rows_query(table, proof, method))
     except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.LockNotAvailable) as error:

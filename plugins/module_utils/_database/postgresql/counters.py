@@ -68,6 +68,21 @@ def unproven_because(cursor: Cursor, then: Mapping[str, Any]) -> str:
     return ""
 
 
+def difference_from(cursor: Cursor, then: Mapping[str, Any] | None) -> str:
+    """Say why a database cannot go back to what it was when its counters were read; empty where nothing was written."""
+    if then is None:
+        return _UNKNOWN
+    unproven = unproven_because(cursor, then)
+    if unproven:
+        return f"it cannot be told whether rows were written to it since the swap, because {unproven}"
+    written = rows_written(cursor, then)
+    tables = ", ".join(f"{table} ({rows} rows)" for table, rows in sorted(written.items()))
+    return f"rows were written to it since the swap: {tables}" if written else ""
+
+
+_UNKNOWN = "nothing on record tells whether rows were written to it since the swap"
+
+
 def rows_written(cursor: Cursor, then: Mapping[str, Any]) -> dict[str, int]:
     """Return how many rows were written since the counters were read, by table; empty where none were."""
     counts, names = _read_counts(cursor)

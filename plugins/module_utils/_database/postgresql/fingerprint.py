@@ -21,9 +21,10 @@ from .contents import (
     read_large_objects,
     read_materialised_views,
     read_sequences,
+    read_table,
     read_tables,
 )
-from .reading import export_snapshot, reading
+from .reading import export_snapshot, pin, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,6 +82,31 @@ def take_fingerprint(  # noqa: PLR0913  # one keyword for each option of db_fing
         fingerprint["sequences"] = read_sequences(cursor) if contents != "none" else {}
         fingerprint["large_objects"] = _large_objects(cursor, contents, budget_bytes, found.tables)
         fingerprint["materialised_views"] = read_materialised_views(cursor) if contents != "none" else {}
+        fingerprint["event_triggers"] = fingerprint["catalogue"].get("event_triggers", {})
+    return fingerprint
+
+
+def fingerprint_here(connection: Connection, *, contents: str = "contents", method: str = "text") -> Fingerprint:
+    """Take the fingerprint of a database in the transaction of one session, with what that has not committed yet.
+
+    Args:
+        connection: the session; its settings are pinned, its transaction goes on.
+        contents: C(contents), C(counts) or C(none).
+        method: as in `take_fingerprint`.
+
+    Raises:
+        Refused: a table cannot be read.
+    """
+    with connection.cursor() as cursor:
+        pin(cursor)
+        read = contents != "none"
+        found = list_tables(cursor, method=method, skip_columns={}, skip_tables=()) if read else Tables()
+        fingerprint = _head(connection, cursor, method, None)
+        fingerprint["tables"] = {table.identity: read_table(cursor, table, contents, method) for table in found.tables}
+        fingerprint["skipped"] = found.skipped
+        fingerprint["sequences"] = read_sequences(cursor) if read else {}
+        fingerprint["large_objects"] = _large_objects(cursor, contents, None, found.tables)
+        fingerprint["materialised_views"] = read_materialised_views(cursor) if read else {}
         fingerprint["event_triggers"] = fingerprint["catalogue"].get("event_triggers", {})
     return fingerprint
 

@@ -13,13 +13,14 @@ from ..._domain.errors import Refused
 from ..._driver import one_row
 from .blockers import Blocker, disk_blockers, find_blockers, read_rights
 from .disk import read_disk
+from .in_place_blockers import find_in_place_blockers
 from .relatives import read_relatives
 from .run_lock import run_lock_holder
 from .run_state import read_comment
 from .sessions import read_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from psycopg2.extensions import connection as Connection
     from psycopg2.extensions import cursor as Cursor
@@ -40,6 +41,7 @@ class Question(NamedTuple):
         free_bytes: what the operator says is free.
         copies: how many copies are alive at the same time.
         bytes_per_second: how fast a rehearsal copied.
+        application_roles: with them, look for what would block a rollback in place instead; None otherwise.
     """
 
     run_id: str | None = None
@@ -47,6 +49,7 @@ class Question(NamedTuple):
     free_bytes: int | None = None
     copies: int = 1
     bytes_per_second: float | None = None
+    application_roles: Sequence[str] | None = None
 
 
 def read_information(
@@ -98,11 +101,17 @@ def _read(server: Server, public: Server | None, question: Question) -> dict[str
         disk = read_disk(cursor, server.database, size, question.copies, question.free_bytes)
         information.update({"disk": disk._asdict(), "blockers": [], **_predict(size, question.bytes_per_second)})
         if question.candidate:
-            found = find_blockers(cursor, server, question.run_id) if exists else _missing(server.database)
+            found = _find(cursor, server, question) if exists else _missing(server.database)
             more = [*_run_blockers(information, question.run_id), *_way_blockers(public, information)]
             blockers = [*found, *(disk_blockers(disk) if exists else []), *more]
             information["blockers"] = [blocker._asdict() for blocker in blockers]
     return information
+
+
+def _find(cursor: Cursor, server: Server, question: Question) -> list[Blocker]:
+    if question.application_roles is None:
+        return find_blockers(cursor, server, question.run_id)
+    return find_in_place_blockers(cursor, server, question.run_id, question.application_roles)
 
 
 def _leads_to_pooler(server: Server) -> bool:

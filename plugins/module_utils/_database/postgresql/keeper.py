@@ -39,6 +39,7 @@ from ..._private_files import contents_of_candidate
 from ..._run import environment_of, utc_now
 from .clone_session import is_copying
 from .contents_since import written_by_contents
+from .in_place_restore import restore_in_place
 from .relatives import admits
 from .run_lock import CHANNEL, keeper_name, run_lock_holder, take_run_lock
 from .run_state import lease_has_run_out, owner_of_run, read_comment
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from ..._domain.unfinished import Decision, Seen
     from ..._run import Run
     from .connection import Server
+    from .restore_point import DumpAccess
     from .unfinished import Finished
 
 LOOK_SECONDS = 0.5
@@ -65,7 +67,7 @@ GIVE_UP_SECONDS = 600.0
 
 READY = b"ready"
 
-IMPORTED_IN_TIME = (written_by_contents,)
+IMPORTED_IN_TIME = (written_by_contents, restore_in_place)
 """What a restore imports when it needs it, and a keeper could not import any more."""
 
 
@@ -87,7 +89,16 @@ class Keeper(NamedTuple):
         os.close(self.alive)
 
 
-def start_keeper(server: Server, run: Run, maintenance: Mapping[str, Any] | None = None) -> Keeper:
+class Means(NamedTuple):
+    """What a keeper can do besides: how maintenance mode is turned off, and a dump is read; None where it cannot."""
+
+    maintenance: Mapping[str, Any] | None
+    access: DumpAccess | None
+
+
+def start_keeper(
+    server: Server, run: Run, maintenance: Mapping[str, Any] | None = None, access: DumpAccess | None = None
+) -> Keeper:
     """Start a run's keeper, and see on the server that it holds the run's lock.
 
     Args:
@@ -95,6 +106,7 @@ def start_keeper(server: Server, run: Run, maintenance: Mapping[str, Any] | None
         run: the run's folder, for the keeper's log and its event in the journal.
         maintenance: options of M(balcon.rollback.maintenance_mode), when the keeper is to turn that off after it has
             opened the database.
+        access: how it reads the dump of a run in place.
 
     Raises:
         Refused: another run has the lock; the message says which.
@@ -106,7 +118,7 @@ def start_keeper(server: Server, run: Run, maintenance: Mapping[str, Any] | None
     alive_child, alive = os.pipe()
     child = os.fork()
     if child == 0:
-        _become_keeper(server, run, maintenance, ready_child, alive_child)
+        _become_keeper(server, run, Means(maintenance, access), ready_child, alive_child)
     os.close(ready_child)
     os.close(alive_child)
     os.waitpid(child, 0)
@@ -141,14 +153,14 @@ def _wait_until_ready(server: Server, run: Run, ready: int) -> tuple[int, int]:
     )
 
 
-def _become_keeper(server: Server, run: Run, maintenance: Mapping[str, Any] | None, ready: int, alive: int) -> None:
+def _become_keeper(server: Server, run: Run, means: Means, ready: int, alive: int) -> None:
     """Leave the module's session behind, and never return into its code."""
     try:
         os.setsid()
         if os.fork():
             os._exit(0)
         _detach(run, ready, alive)
-        _Pair(server, run, maintenance, ready, alive).keep()
+        _Pair(server, run, means, ready, alive).keep()
     except BaseException as error:  # noqa: BLE001  # nobody is above us to catch it
         _log(f"ended by {type(error).__name__}: {error}")
         os._exit(1)
@@ -188,13 +200,13 @@ class _Pair:
     Args:
         server: the server, with the public name of the database.
         run: the run that is kept.
-        maintenance: how to turn maintenance mode off, or None.
+        means: what it can do besides.
         ready: a pipe, to say that the lock is held.
         alive: a pipe that ends when the module has closed the database, or has died.
     """
 
-    def __init__(self, server: Server, run: Run, maintenance: Mapping[str, Any] | None, ready: int, alive: int) -> None:
-        self._watch = _Watch(server, run, maintenance, ready, alive)
+    def __init__(self, server: Server, run: Run, means: Means, ready: int, alive: int) -> None:
+        self._watch = _Watch(server, run, means, ready, alive)
 
     def keep(self) -> None:
         """Supervise until the keeper has ended by itself; be the keeper in the child, and never return there."""
@@ -225,10 +237,10 @@ class _Pair:
 class _Watch:
     """What the keeper does all the time; the arguments are those of `_Pair`."""
 
-    def __init__(self, server: Server, run: Run, maintenance: Mapping[str, Any] | None, ready: int, alive: int) -> None:
+    def __init__(self, server: Server, run: Run, means: Means, ready: int, alive: int) -> None:
         self._server = server
         self._run = run
-        self._maintenance = maintenance
+        self._maintenance, self._access = means
         self._ready: int | None = ready
         self._alive = alive
         self._supervisor = 0
@@ -323,16 +335,14 @@ class _Watch:
         if decision.reason != self._said:
             _log(decision.reason)
             self._said = decision.reason
-        if decision.kind == RESTORE_DUMP:
-            self._record_left(
-                decision.reason, f"{self._server.database} stays shut until the next run restores the dump."
-            )
-            return True
         if decision.kind == ASK:
             return self._leave(seen, decision.reason)
         try:
-            finished = finish(self._server, seen, decision, contents)
+            finished = finish(self._server, seen, decision, contents, self._access)
         except Failed as error:
+            if decision.kind == RESTORE_DUMP:
+                self._record_left(error.message, f"{error.untouched} {error.remedy}")
+                return True
             if decision.kind != SWAP_BACK:
                 raise
             if not is_left(self._server, self._run.run_id):
@@ -363,7 +373,11 @@ class _Watch:
         _log(finished.message)
         problem = self._turn_maintenance_off()
         forward = decision.kind == GO_FORWARD
-        actions = {OPEN_ORIGINAL: "opened the original again", GO_FORWARD: "ended the run with what it brought"}
+        actions = {
+            OPEN_ORIGINAL: "opened the original again",
+            RESTORE_DUMP: "brought the database back that was migrated in place",
+            GO_FORWARD: "ended the run with what it brought",
+        }
         self._record(
             f"the keeper {actions.get(decision.kind, 'swapped the original back')}",
             seconds=finished.data.get("restore_seconds", 0.0),

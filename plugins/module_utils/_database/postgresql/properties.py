@@ -252,13 +252,14 @@ def carry_over_problems(cursor: Cursor, properties: Properties) -> list[str]:
     if one_row(cursor)[0]:
         return []
     return [
-        *_grant_problems(cursor, properties),
+        *grant_problems(cursor, properties),
         *_setting_problems(cursor, properties.settings),
         *_role_problems(cursor, properties.settings),
     ]
 
 
-def _grant_problems(cursor: Cursor, properties: Properties) -> list[str]:
+def grant_problems(cursor: Cursor, properties: Properties) -> list[str]:
+    """Say which privileges on a database this role could not grant again, one line each."""
     grantors = sorted({grant.grantor for grant in properties.grants} - {properties.owner})
     cursor.execute("SELECT name FROM unnest(%s::name[]) AS name WHERE NOT pg_has_role(name, 'MEMBER')", [grantors])
     return [f"privileges that role {name} granted can only be granted again by that role" for (name,) in cursor]

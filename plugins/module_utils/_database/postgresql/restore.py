@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..._domain.description import Description, render_description
 from ..._domain.errors import Failed, Refused, RollbackError
+from ..._domain.in_place import UNALTERED, is_in_place
 from ..._domain.names import derived_name
 from ..._domain.run_states import AFTER_SWAP, BEFORE_SWAP, check_step
 from ..._driver import psycopg2, sql
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
     from .connection import Server
+    from .restore_point import DumpAccess
 
 PROOF, PROOF_BY_CONTENTS = "counters", "contents"
 
@@ -47,7 +49,7 @@ class Restored(NamedTuple):
 
     Attributes:
         changed: False where there was nothing to restore.
-        restored_from: ``before_swap``, ``after_swap`` or ``nothing``.
+        restored_from: ``before_swap``, ``after_swap``, ``restore_point`` or ``nothing``.
         failed_database: the name under which the candidate is kept for study, or None where there was none.
         proof: how it is known that nothing was written since the swap: `PROOF` or `PROOF_BY_CONTENTS`; empty where that
             did not matter, and ``none, the loss was accepted`` where a person took it upon himself.
@@ -70,6 +72,7 @@ def restore_original(
     unattended: str | None = None,
     accept_loss: bool = False,
     contents: Mapping[str, Any] | None = None,
+    access: DumpAccess | None = None,
 ) -> Restored:
     """Bring production's own database back, whatever the state of this run.
 
@@ -83,6 +86,7 @@ def restore_original(
             stay in the failed database.
         contents: the fingerprint of the verified candidate, where it is at hand: it proves what the server's counters
             cannot, when the server was restarted since the swap.
+        access: how a dump is read, where the run worked in place; without it, such a run that is migrating stays shut.
 
     Raises:
         Refused: another run is open; nothing was changed.
@@ -94,6 +98,17 @@ def restore_original(
         state = _state_of(server, run_id, description)
         if unattended is not None and not _is_given_up(description, unattended):
             return _nothing("The run goes on.", start)
+        if description and state and is_in_place(description):
+            from .in_place_restore import restore_in_place
+
+            return restore_in_place(
+                server,
+                cursor,
+                description,
+                access=access,
+                accept_loss=accept_loss,
+                unattended=unattended is not None,
+            )
         if description and state in BEFORE_SWAP:
             _open_original(cursor, server, description)
     if state in BEFORE_SWAP:
@@ -123,6 +138,10 @@ def preview_restore(server: Server, run_id: str, *, accept_loss: bool = False) -
     start = time.monotonic()
     with locked(server) as (_cursor, description):
         state = _state_of(server, run_id, description)
+    if state and is_in_place(description):
+        dump = state not in UNALTERED
+        message = "The dump would be restored, unless nothing differs." if dump else "It would be opened again."
+        return Restored(True, "restore_point" if dump else "before_swap", None, "", _since(start), message)
     failed = derived_name(server.database, "failed", run_id)
     if state in BEFORE_SWAP:
         return Restored(True, "before_swap", failed, "", _since(start), "The original would be opened again.")

@@ -8,13 +8,14 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..._domain.description import Description, owner_of, parse_description, render_description
+from ..._domain.description import METHODS, Description, owner_of, parse_description, render_description
 from ..._domain.errors import Refused
+from ..._domain.in_place import UNALTERED, is_in_place
 from ..._domain.run_states import BEFORE_SWAP, check_step, on_record
 from ..._driver import one_row, psycopg2, sql
 
@@ -128,6 +129,11 @@ def lease_end(cursor: Cursor, seconds: int) -> str:
     return str(one_row(cursor)[0])
 
 
+def claim(cursor: Cursor, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a database says of a run that closes it: how it works, and since when it is whose."""
+    return {"method": METHODS[0], **data, "owner": {**data.get("owner", {}), "since": lease_end(cursor, 0)}}
+
+
 def lease_has_run_out(cursor: Cursor, description: Description) -> bool:
     """Tell by the server's clock whether a run's lease has run out."""
     if not description.lease_until:
@@ -146,10 +152,11 @@ def check_lease(cursor: Cursor, server: Server, description: Description | None)
         return
     before = description.state in BEFORE_SWAP
     then = "opens the original database again" if before else "goes back where nothing was written since the swap"
+    altered = is_in_place(description) and description.state not in UNALTERED
     raise Refused(
         f"The lease of run {description.run_id} on {server.database} ran out at {description.lease_until}; its "
-        f"keeper {then}.",
-        untouched="The original was not altered.",
+        f"keeper {'brings it back, or the next run does' if altered else then}.",
+        untouched="" if altered else "The original was not altered.",
         remedy="Find out what took so long (the journal says), then start again.",
     )
 

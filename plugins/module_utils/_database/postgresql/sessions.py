@@ -111,9 +111,9 @@ def end_sessions(
     ended: dict[int, Session] = {}
     deadline = time.monotonic() + patience
     while True:
-        left = [session for session in read_sessions(cursor, database, but=but) if not session.is_internal]
-        cursor.execute(_STARTING, [database, list(but)])
+        cursor.execute(_STARTING, [database, list(but)])  # asked first: what has started meanwhile is listed below
         starting = cursor.fetchall()
+        left = [session for session in read_sessions(cursor, database, but=but) if not session.is_internal]
         if not left and not starting:
             return list(ended.values())
         forbidden = [session for session in left if not session.may_be_ended]

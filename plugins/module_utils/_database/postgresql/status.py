@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..._domain.description import owner_of, parse_description
+from ..._domain.description import method_of, owner_of, parse_description
 from ..._domain.status import NOT_REACHED, drop_command, is_ours, made_at
 from ..._domain.unfinished import decide
 from ..._driver import one_row
@@ -81,6 +81,7 @@ def _read_open_run(cursor: Cursor, server: Server) -> dict[str, Any] | None:
         "lease_until": description.lease_until,
         "lease_expired": lease_has_run_out(cursor, description),
         "owner": owner_of(description),
+        "method": method_of(description),
         "held": str(description.data.get("held") or ""),
         "decision": decision.kind,
         "reason": decision.reason,

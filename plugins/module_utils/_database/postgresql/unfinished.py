@@ -11,7 +11,7 @@ from ..._domain.description import Description, parse_description, render_descri
 from ..._domain.errors import Refused
 from ..._domain.names import derived_name
 from ..._domain.run_states import AFTER_SWAP
-from ..._domain.unfinished import GO_FORWARD, LASTS, NONE, OPEN_ORIGINAL, RUN_OUT, SWAP_BACK, Decision, Seen
+from ..._domain.unfinished import FINISHING, GO_FORWARD, LASTS, NONE, RUN_OUT, Decision, Seen
 from ..._driver import psycopg2
 from .clone_session import is_copying
 from .counters import unproven_because
@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 
     from .connection import Server
     from .relatives import Relative
-
-
-DONE_HERE = (OPEN_ORIGINAL, SWAP_BACK, GO_FORWARD)
-"""Decisions that `finish` carries out."""
+    from .restore_point import DumpAccess
 
 
 class Finished(NamedTuple):
@@ -107,25 +104,34 @@ def _written(server: Server, description: Description, can_prove: bool) -> str |
     return None if can_prove else f"it cannot be told whether rows were written since, because {unproven}"
 
 
-def finish(server: Server, seen: Seen, decision: Decision, contents: Mapping[str, Any] | None = None) -> Finished:
+def finish(
+    server: Server,
+    seen: Seen,
+    decision: Decision,
+    contents: Mapping[str, Any] | None = None,
+    access: DumpAccess | None = None,
+) -> Finished:
     """Do what was decided for a run that nobody goes on with.
 
     Args:
         server: the server, with the public name of the database.
         seen: what was seen.
-        decision: what was decided for it, one of `DONE_HERE`.
+        decision: what was decided for it, one of `unfinished.FINISHING`.
         contents: as in `restore_original`.
+        access: as in `restore_original`.
 
     Raises:
         Refused: another run is open.
         Failed: rows were written, or it could not be done; the message holds the next commands.
     """
     description = seen.description
-    if description is None or decision.kind not in DONE_HERE:
+    if description is None or decision.kind not in FINISHING:
         return Finished(False, decision.reason, {})
     if decision.kind == GO_FORWARD:
         return _go_forward(server, description)
-    restored = restore_original(server, description.run_id, unattended=description.lease_until, contents=contents)
+    restored = restore_original(
+        server, description.run_id, unattended=description.lease_until, contents=contents, access=access
+    )
     told = {
         "restored_from": restored.restored_from,
         "failed_database": restored.failed_database,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..._domain.catalogue import compare_changes
 from ..._domain.database_comparison import Comparison, as_result, compare_fingerprints, without_catalogue
 from ..._domain.errors import Failed, Refused
+from ..._domain.in_place import is_in_place
 from .fresh_database import read_description
 from .run_state import advance, check_state
 
@@ -31,13 +32,19 @@ __all__ = [
 ]
 
 
-def check_rehearsed(database: str, comparison: Comparison, expected: Change | None) -> None:
+_NOT_ALTERED = "Production's own database was not altered."
+
+
+def check_rehearsed(
+    database: str, comparison: Comparison, expected: Change | None, untouched: str = _NOT_ALTERED
+) -> None:
     """Check that a database changed as it was rehearsed, and in nothing else.
 
     Args:
         database: its name, for the message.
         comparison: of the database with what it was.
         expected: the canonical change of the rehearsal; None where the gate was overridden, and there was none.
+        untouched: what was not touched.
 
     Raises:
         Failed: the change of the catalogue is another one, or rows or contents changed that the plan does not touch.
@@ -48,7 +55,7 @@ def check_rehearsed(database: str, comparison: Comparison, expected: Change | No
         said = " ".join(f"{line.rstrip('.')}." for line in problems[:10])
         raise Failed(
             f"{database} did not change as it was rehearsed: {said}",
-            untouched="Production's own database was not altered.",
+            untouched=untouched,
             remedy="Rehearse again on a fresh copy of production, and read what differs there.",
             differences=problems[:200],
         )
@@ -75,7 +82,8 @@ def check_is_candidate(server: Server, database: str, run_id: str) -> None:
         Refused: it is not, or it may not.
     """
     description = read_description(server, database)
-    if description is None or (description.role, description.run_id) != ("candidate", run_id):
+    in_place = database == server.database and is_in_place(description)
+    if description is None or description.run_id != run_id or not (in_place or description.role == "candidate"):
         raise Refused(
             f"{database!r} is not the candidate of run {run_id}: its comment does not say so.",
             untouched="Nothing was changed.",
