@@ -80,9 +80,9 @@ class EncryptedServer:
             return
         authority = self._other if kind == "wrong authority" else self.authority
         host = "db.example.com" if kind == "wrong host" else "127.0.0.1"
-        files = [self.debian.folder / name for name in ("key", "crt")]
-        authority.certify(*files, host, days_left=-1 if kind == "expired" else 1)
-        for file in files:
+        key, certificate = self.debian.folder / "key", self.debian.folder / "crt"
+        authority.certify(key, certificate, host, days_left=-1 if kind == "expired" else 1)
+        for file in (key, certificate):
             self.debian.own(file)
         if (self.debian.data / "postmaster.pid").exists():
             self.debian.pg_ctl("stop")
@@ -203,12 +203,13 @@ def test_a_server_that_cannot_prove_who_it_is(
     encrypted.show(certificate)
     (encrypted.debian.folder / "log").write_text("")
     down = {"plan": ["3-orders.js"], "engine_options": project.options(), **run.arguments()}
-    for module, arguments in {
+    modules: dict[str, dict[str, Any]] = {
         "db_info": {},
         "db_backup": run.arguments("back_up"),
         "db_access": {"state": "closed", **run.arguments("close")},
         "migrate_down": down,
-    }.items():
+    }
+    for module, arguments in modules.items():
         result = run_module(module, database_url=shop.url, **arguments)
         assert result["failed"], module
         assert REFUSALS[certificate] in result["msg"], result["msg"]

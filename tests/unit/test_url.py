@@ -84,7 +84,7 @@ def test_a_parameter_without_an_environment_variable_is_refused_by_name() -> Non
 
 
 def test_what_the_url_leaves_open_is_the_same_for_everything_that_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By itself libpq would read these variables for us alone: the tools are started with an environment of their own."""
+    """By itself, libpq would read these variables for us alone: the tools get an environment of their own."""
     for name, value in {"PGHOST": "h", "PGSSLMODE": "verify-full", "PGPASSWORD": "p/", "PGDATABASE": "other"}.items():
         monkeypatch.setenv(name, value)
     server = Server("postgresql://anna@/shop")
