@@ -66,6 +66,9 @@ _OURS = ("dbname", "application_name", "options", "client_encoding")
 
 _SERVICE_FILES = ("PGSERVICEFILE", "PGSYSCONFDIR")
 
+_PLAIN_IN_PATH = ";:@&=+$,"
+"""What may stand in a URL's path as it is, and stay encoded where node's pg decodes it (with ``decodeURI``)."""
+
 DEMANDING_MODES = ("require", "verify-ca", "verify-full")
 """Values of C(sslmode) with which nothing may go unencrypted."""
 
@@ -240,7 +243,7 @@ def make_url(parameters: Mapping[str, str]) -> str:
     port = f":{parameters['port']}" if "port" in parameters else ""
     query = "?" + urlencode(rest, quote_via=quote) if rest else ""
     at = "@" if credentials else ""
-    return f"postgresql://{credentials}{at}{address}{port}/{quote(parameters['dbname'], safe='')}{query}"
+    return f"postgresql://{credentials}{at}{address}{port}/{quote(parameters['dbname'], safe=_PLAIN_IN_PATH)}{query}"
 
 
 def _parse(url: str, variable: str) -> dict[str, str]:
