@@ -72,11 +72,10 @@ def hostile(database: Any, tmp_path: Path, run_module: Any) -> Iterator[Hostile]
     run_module.secrets.add(password)
     superuser = database.server.superuser_url()
     new = replace(database, name=name, password=password, owner=role)
-    for statement in ("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}", "CREATE DATABASE {} OWNER {}"):
-        values = (sql.Identifier(role), sql.Literal(password))
-        if "DATABASE" in statement:
-            values = (sql.Identifier(name), sql.Identifier(role))
-        database.execute(sql.SQL(statement).format(*values), url=superuser)
+    made = map(sql.Identifier, (name, role))
+    create_role = sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}")
+    database.execute(create_role.format(sql.Identifier(role), sql.Literal(password)), url=superuser)
+    database.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*made), url=superuser)
     new.execute(sql.SQL("CREATE SCHEMA {}").format(quoted(SCHEMA)))
     new.execute(
         sql.SQL("CREATE TABLE {} (id int PRIMARY KEY, {} text DEFAULT '{{{{7*7}}}}')").format(
@@ -84,8 +83,8 @@ def hostile(database: Any, tmp_path: Path, run_module: Any) -> Iterator[Hostile]
         )
     )
     for row in HOSTILE_ROWS:
-        values = sql.SQL(", ").join(map(sql.Literal, row))
-        new.execute(sql.SQL("INSERT INTO {} VALUES ({})").format(quoted(SCHEMA, TABLE), values))
+        literals = sql.SQL(", ").join(map(sql.Literal, row))
+        new.execute(sql.SQL("INSERT INTO {} VALUES ({})").format(quoted(SCHEMA, TABLE), literals))
     comment = sql.Literal("it's {{7*7}} <b>\n\"%s")
     new.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), comment), url=new.admin_url)
     folder = tmp_path / FOLDER
