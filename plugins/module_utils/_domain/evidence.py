@@ -69,7 +69,7 @@ def check_seal(evidence: Mapping[str, Any], key: str | None) -> None:
         raise _refused(evidence, "it was edited after it was written")
     if key and not evidence.get("signature"):
         raise _refused(evidence, "it is not signed, and rollback_signing_key is set")
-    if key and not hmac.compare_digest(str(evidence["signature"]), _sign(text, key)):
+    if key and not hmac.compare_digest(str(evidence["signature"]).encode(errors="replace"), _sign(text, key).encode()):
         raise _refused(evidence, "its signature is not by this rollback_signing_key")
 
 

@@ -83,7 +83,9 @@ def read(text: str, key: str | None = None) -> Manifest:
     content = _canonical(manifest)
     if key and not manifest.get("signature"):
         raise BackupNotTrusted("a signing key is set, and its manifest is not signed", unsigned=True)
-    if key and not hmac.compare_digest(str(manifest["signature"]), _signature(content, key)):
+    if key and not hmac.compare_digest(
+        str(manifest["signature"]).encode(errors="replace"), _signature(content, key).encode()
+    ):
         raise BackupNotTrusted("its manifest is signed with another key, or was edited after it was signed")
     if manifest.get("digest") != hashlib.sha256(content).hexdigest():
         raise BackupNotTrusted("its manifest was edited or damaged after it was written")
