@@ -77,7 +77,7 @@ def read_events(journal: Path) -> list[Event]:
 
 def append_event(journal: Path, event: Event) -> None:
     """Append one event to a journal that is there, and bring it to the disk before returning."""
-    with journal.open("r+", encoding="utf-8") as file:
+    with journal.open("r+", encoding="utf-8", errors="replace") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         events = read_journal(_lines(file.read()))
         file.write(render_event(next_event(events[-1] if events else None, event)) + "\n")

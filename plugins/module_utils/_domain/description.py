@@ -15,6 +15,14 @@ from typing import Any
 
 KEY = "balcon.rollback"
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("run_id", "role", "state", "lease_until", "note"), (str,)),
+    "lease_seconds": (int,),
+    "original_comment": (str, type(None)),
+    "data": (dict,),
+}
+"""Of what kind every entry is: whoever may comment on the database may have edited it."""
+
 ROLES = ("original", "current", "candidate", "before", "failed", "rehearsal", "trial", "restored")
 
 
@@ -53,7 +61,8 @@ def render_description(description: Description) -> str:
 def parse_description(comment: str | None) -> Description | None:
     """Read a database's comment; None where it is a person's, or none at all."""
     try:
-        content = json.loads(comment or "")[KEY]
-        return Description(**content)
-    except (ValueError, KeyError, TypeError):
+        description = Description(**json.loads(comment or "")[KEY])
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    sound = all(isinstance(getattr(description, name), kinds) for name, kinds in _KINDS.items())
+    return description if sound else None

@@ -195,20 +195,24 @@ class Server:
 
 def make_url(parameters: Mapping[str, str]) -> str:
     """Write libpq's parameters as a URL, everything that needs it percent-encoded."""
-    rest = {key: value for key, value in parameters.items() if key not in ("user", "password", "port", "dbname")}
-    host = rest.get("host", "")
-    if host and not host.startswith("/"):
-        rest.pop("host")
-    else:
-        host = ""
+    rest = {key: value for key, value in parameters.items() if key not in ("user", "password", "dbname")}
+    hosts = "" if "/" in rest.get("host", "") else rest.pop("host", "")
+    ports = "" if "," in rest.get("port", "") and not hosts else rest.pop("port", "")
     credentials = quote(parameters.get("user", ""), safe="")
     if "password" in parameters:
         credentials += ":" + quote(parameters["password"], safe="")
-    address = f"[{host}]" if ":" in host else host
-    port = f":{parameters['port']}" if "port" in parameters else ""
     query = "?" + urlencode(rest, quote_via=quote) if rest else ""
     at = "@" if credentials else ""
-    return f"postgresql://{credentials}{at}{address}{port}/{quote(parameters['dbname'], safe='')}{query}"
+    return f"postgresql://{credentials}{at}{_addresses(hosts, ports)}/{quote(parameters['dbname'], safe='')}{query}"
+
+
+def _addresses(hosts: str, ports: str) -> str:
+    """Write the hosts of a URL, each with its port: one port alone is that of every host, as libpq has it."""
+    names, numbers = hosts.split(","), ports.split(",")
+    if len(numbers) == 1:
+        numbers *= len(names)
+    written = (f"[{quote(name, safe=':')}]" if ":" in name else quote(name, safe="") for name in names)
+    return ",".join(f"{name}:{number}" if number else name for name, number in zip(written, numbers))
 
 
 def _parse(url: str, variable: str) -> dict[str, str]:
