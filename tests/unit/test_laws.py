@@ -168,7 +168,7 @@ def test_any_comment_can_be_looked_at(comment: str | None) -> None:
     assert parse_description(comment) is None
 
 
-TYPES = {"lease_seconds": int, "original_comment": (str, type(None)), "data": dict}
+TYPES: dict[str, Any] = {"lease_seconds": int, "original_comment": (str, type(None)), "data": dict}
 FIELDS = ("run_id", "role", "state", "lease_until", "lease_seconds", "original_comment", "note", "data")
 
 

@@ -168,7 +168,7 @@ def test_before_an_alarm_there_may_be_nothing() -> None:
 
 
 def test_a_summary_of_a_watch_without_a_log_says_nothing_of_one() -> None:
-    seen = {
+    seen: dict[str, Any] = {
         "rounds": 3, "probes": 6, "failures": 1, "errors": 0, "notes": [{"after_seconds": 5.0, "message": "slow"}],
         "level": {"seconds": 30.0, "latency_ms": {"api": 12.4}, "unit": "", "errors": None},
         "before": {"latency_ms": {}, "errors": None},
