@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,7 +79,7 @@ def read_events(journal: Path) -> list[Event]:
 
 def append_event(journal: Path, event: Event) -> None:
     """Append one event to a journal that is there, and bring it to the disk before returning."""
-    with journal.open("r+", encoding="utf-8") as file:
+    with journal.open("r+", encoding="utf-8", errors="replace") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         events = read_journal(_lines(file.read()))
         file.write(render_event(next_event(events[-1] if events else None, event)) + "\n")
@@ -128,6 +129,10 @@ class Run:
         """Return what the run is, as its first event says: rehearsal, rollback, restore or drill."""
         return str(self.events()[0]["data"].get("kind", ""))
 
+    def owner(self) -> dict[str, str]:
+        """Return who runs it, as the database is to say: C(executed_by), and C(host), where its tools run."""
+        return {"executed_by": str(self.events()[0]["data"].get("executed_by", "")), "host": platform.node()}
+
     def passed_phases(self) -> set[str]:
         """Return the phases of which the last event says ok, and that hold no refusal or failure."""
         events = self.events()
@@ -175,6 +180,14 @@ def _event(at: str, start: float, data: dict[str, Any], error: BaseException | N
         outcome, failure = "failed", {"error": {"kind": "failed", "message": str(error).strip(), "remedy": ""}}
     seconds = round(time.monotonic() - start, 3)
     return {"at": at, "seconds": seconds, "outcome": outcome, "changed": changed, "data": {**data, **failure}}
+
+
+def environment_of(run: Run) -> str:
+    """Return the environment as a run's journal has it, for a command to type."""
+    try:
+        return str(run.events()[0]["data"]["environment"])
+    except (RollbackError, OSError, LookupError):
+        return "<environment>"
 
 
 def do_and_record_if_possible(module: AnsibleModule, action: str, work: Callable[[dict[str, Any]], Result]) -> Result:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +21,7 @@ from ledger import lost_writes, read_writes
 from stage import COMMENT, DATABASES
 from writers import REFERENCE_PREFIX, SqlWriter, keep_writing
 
-from ansible_collections.balcon.rollback.plugins.module_utils._run import Run
+from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, read_events
 from ansible_collections.balcon.rollback.tests.playbook.scene import kill_everything, kill_group
 
 if TYPE_CHECKING:
@@ -180,9 +182,62 @@ def test_production_is_open_again_unaltered(
     folder = max((scene.state_dir("production") / "runs").iterdir(), key=lambda entry: entry.name)
     events = Run(scene.state_dir("production"), folder.name).events()  # proves the chain of hashes
     assert events[-1]["action"] == "the keeper opened the original again"
-    assert events[-1]["data"]["reason"].endswith(f"in state {death.state}")
+    assert f"gave no sign of life in state {death.state}" in events[-1]["data"]["reason"]
     databases = {name: admits for name, admits in left_databases(scene).items() if folder.name in name}
     assert databases == {f"{PRODUCTION}__{purpose}_{folder.name}": False for purpose in death.left}
+
+
+def end_keeper(scene: Scene) -> Path:
+    """Kill the keeper of the newest run, and its supervisor; return the run's folder."""
+    folder = max((scene.state_dir("production") / "runs").iterdir(), key=lambda entry: entry.name)
+    (closed,) = [event for event in read_events(folder / "journal.jsonl") if event["data"].get("keeper")]
+    for who in ("supervisor", "pid"):
+        os.kill(closed["data"]["keeper"][who], signal.SIGKILL)
+    return folder
+
+
+def test_nobody_and_nothing_of_the_run_is_left(
+    scene: Scene, slow_checkout: Path, writer: Callable[[], dict[str, Any]]
+) -> None:
+    """Controller, tool, keeper and the run's records are gone: the next run opens the original, and goes through."""
+    before = identity(scene)
+    process = scene.start(*ASK, production={"rollback_project_dir": str(slow_checkout)})
+    try:
+        scene.wait(lambda: tool_has_done_its_work(scene), "the run is migrating")
+        kill_everything(process)
+    finally:
+        kill_group(process)
+    folder = end_keeper(scene)
+    shutil.rmtree(folder)
+
+    at_work = scene.play("env=production", f"confirm={PRODUCTION}")
+    if at_work.exit_code:  # it was quicker than the lease
+        assert f"Run {folder.name} of " in at_work.said
+        assert "its lease lasts until" in at_work.said
+        assert not is_open(scene)
+    scene.wait(lambda: at_work.exit_code == 0 or has_run_out(scene), "the lease has run out")
+    looked = scene.play("env=production", "--tags", "preflight")
+    assert (looked.exit_code == 0) == is_open(scene)
+    outcome = at_work if at_work.exit_code == 0 else scene.play("env=production", f"confirm={PRODUCTION}")
+    assert outcome.exit_code == 0, outcome.output
+    (record,) = outcome.records
+    assert record["outcome"] == "rolled_back"
+    assert writer()["lost"] == []
+    assert [row[1:] for row in identity(scene)] == [row[1:] for row in before]
+    assert left_databases(scene)[f"{PRODUCTION}__failed_{folder.name}"] is False
+    scene.go_back(record["run_id"])
+
+
+def has_run_out(scene: Scene) -> bool:
+    """Whether the lease in the comment is over, by the server's clock."""
+    (comment,) = scene.execute(
+        "production",
+        "SELECT (shobj_description(oid, 'pg_database')::json #>> '{balcon.rollback,lease_until}')::timestamptz < now()"
+        " FROM pg_database WHERE datname = %s",
+        [PRODUCTION],
+        database="postgres",
+    )
+    return comment == (True,)
 
 
 @pytest.mark.usefixtures("slow_checkout")

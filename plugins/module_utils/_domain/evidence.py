@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .errors import Refused
+from .manifest import same_signature
 
 FORMAT = 1
 
@@ -69,7 +70,7 @@ def check_seal(evidence: Mapping[str, Any], key: str | None) -> None:
         raise _refused(evidence, "it was edited after it was written")
     if key and not evidence.get("signature"):
         raise _refused(evidence, "it is not signed, and rollback_signing_key is set")
-    if key and not hmac.compare_digest(str(evidence["signature"]).encode(errors="replace"), _sign(text, key).encode()):
+    if key and not same_signature(evidence["signature"], _sign(text, key)):
         raise _refused(evidence, "its signature is not by this rollback_signing_key")
 
 
@@ -187,4 +188,4 @@ def _sign(text: bytes, key: str) -> str:
 
 
 def _canonical(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode(errors="surrogatepass")

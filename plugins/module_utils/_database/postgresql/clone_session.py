@@ -42,9 +42,18 @@ def copy_session(server: Server, run_id: str) -> Iterator[Connection]:
         yield connection
 
 
-def is_copying(cursor: Cursor, run_id: str) -> bool:
-    """Tell whether a copy of this run is being made."""
-    cursor.execute("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = %s)", [copy_name(run_id)])
+IDLE_SECONDS = 10.0
+"""How long the session of a copy that is made may wait for the run to say so; then the run gives no sign of life."""
+
+_COPYING = """
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = %s
+    AND coalesce(state = 'active' OR clock_timestamp() - state_change < make_interval(secs => %s), true))
+"""
+
+
+def is_copying(cursor: Cursor, run_id: str, idle_seconds: float = IDLE_SECONDS) -> bool:
+    """Tell whether a copy of this run is being made, or was made a moment ago."""
+    cursor.execute(_COPYING, [copy_name(run_id), idle_seconds])
     return bool(one_row(cursor)[0])
 
 

@@ -230,20 +230,25 @@ class Server:
 
 def make_url(parameters: Mapping[str, str]) -> str:
     """Write libpq's parameters as a URL, everything that needs it percent-encoded."""
-    rest = {key: value for key, value in parameters.items() if key not in ("user", "password", "port", "dbname")}
-    host = rest.get("host", "")
-    if host and not host.startswith("/"):
-        rest.pop("host")
-    else:
-        host = ""
+    rest = {key: value for key, value in parameters.items() if key not in ("user", "password", "dbname")}
+    hosts = "" if "/" in rest.get("host", "") else rest.pop("host", "")
+    ports = "" if "," in rest.get("port", "") and not hosts else rest.pop("port", "")
     credentials = quote(parameters.get("user", ""), safe="")
     if "password" in parameters:
         credentials += ":" + quote(parameters["password"], safe="")
-    address = f"[{host}]" if ":" in host else host
-    port = f":{parameters['port']}" if "port" in parameters else ""
     query = "?" + urlencode(rest, quote_via=quote) if rest else ""
     at = "@" if credentials else ""
-    return f"postgresql://{credentials}{at}{address}{port}/{quote(parameters['dbname'], safe=_PLAIN_IN_PATH)}{query}"
+    path = quote(parameters["dbname"], safe=_PLAIN_IN_PATH)
+    return f"postgresql://{credentials}{at}{_addresses(hosts, ports)}/{path}{query}"
+
+
+def _addresses(hosts: str, ports: str) -> str:
+    """Write the hosts of a URL, each with its port: one port alone is that of every host, as libpq has it."""
+    names, numbers = hosts.split(","), ports.split(",")
+    if len(numbers) == 1:
+        numbers *= len(names)
+    written = (f"[{quote(name, safe=':')}]" if ":" in name else quote(name, safe="") for name in names)
+    return ",".join(f"{name}:{number}" if number else name for name, number in zip(written, numbers))
 
 
 def _parse(url: str, variable: str) -> dict[str, str]:
@@ -268,10 +273,19 @@ def _completed(parameters: dict[str, str]) -> dict[str, str]:
     Client tools and migration tools are started with an environment of their own: without this, a C(PGHOST) or a
     C(PGSSLMODE) that we were started with would lead us to one server, or to a proven one, and them to another.
     """
-    names = [name for name in _ENVIRONMENT if name not in _OURS and os.environ.get(_ENVIRONMENT[name])]
+    set_here = [name for name in _ENVIRONMENT if name not in _OURS and os.environ.get(_ENVIRONMENT[name])]
+    names = [name for name in set_here if is_known(name)]
     if "service" in parameters or "service" in names:  # the service's file comes before the environment
         names = [name for name in names if name == "service"]
     return {**{name: os.environ[_ENVIRONMENT[name]] for name in names}, **parameters}
+
+
+def is_known(parameter: str) -> bool:
+    """Tell whether psycopg2's libpq knows a parameter: some came with later releases."""
+    try:
+        return bool(psycopg2.extensions.parse_dsn(f"{parameter}=1"))
+    except psycopg2.ProgrammingError:
+        return False
 
 
 def _way_in(reason: str) -> str:
