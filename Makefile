@@ -1,11 +1,14 @@
 # Everything runs from .venv, which `make setup` makes: nothing else needs to be installed.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test lint format sanity unit integration playbook molecule backend-test faults faults-sample bench build clean
+.PHONY: help setup demo demo-stop test lint format sanity unit integration playbook molecule backend-test faults faults-sample coverage bench build clean
 
 PYTHON_BIN := $(CURDIR)/.venv/bin
 export PATH := $(PYTHON_BIN):$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
+# Branch coverage of the rules and of the databases' code, as pyproject.toml has it; `make coverage` prints it.
+data := .cache/coverage/
+measured = python -m coverage erase --data-file=$(data)$(1) && python -m coverage run --data-file=$(data)$(1) -m pytest
 SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
 
 help: ## Show this list
@@ -20,8 +23,9 @@ demo: setup ## Rehearse and roll back a migration on servers of its own, from no
 demo-stop: setup ## Stop the demo's servers
 	@python examples/demo/demo.py stop
 
-test: setup ## Everything below but the bench; says at the end what failed
-	@python tests/tools/run_checks.py integration playbook faults-sample molecule sanity lint backend-test unit
+test: setup ## Everything below but the bench; says at the end what failed, and what was not covered
+	@python tests/tools/run_checks.py integration playbook faults-sample molecule sanity lint backend-test unit; checks=$$?; \
+	$(MAKE) --no-print-directory coverage; exit $$checks
 
 lint: setup ## ruff, mypy, yamllint, ansible-lint
 	@sh tests/tools/run_lint.sh
@@ -33,10 +37,13 @@ sanity: setup ## ansible-test sanity
 	@python tests/tools/run_sanity.py
 
 unit: setup ## Tests that need no server
-	@python -m pytest tests/unit $(PYTEST_ARGS)
+	@$(call measured,unit) tests/unit $(PYTEST_ARGS)
 
 integration: setup ## Tests against PostgreSQL 16 and 18
-	@python -m pytest tests/integration -n 2 $(PYTEST_ARGS)
+	@$(call measured,integration) tests/integration -n 2 $(PYTEST_ARGS)
+
+coverage: ## Which branches of the rules and of the databases' code the last unit and integration did not take
+	@python -m coverage combine -q --keep $(wildcard $(data)unit.* $(data)integration.*) && python -m coverage report
 
 playbook: setup ## The playbook with bad input, with its controller killed, and searched for secrets
 	@python -m pytest tests/playbook $(PYTEST_ARGS)

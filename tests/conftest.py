@@ -16,10 +16,16 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 PROJECT = Path(__file__).resolve().parents[1]
 MODULES = "ansible_collections.balcon.rollback.plugins.modules"
+
+
+# How long an example takes is a matter of the machine, and proves nothing.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 class OneServerForEachWorker(LoadScopeScheduling):

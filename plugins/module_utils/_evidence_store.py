@@ -36,7 +36,7 @@ def load_evidence(state_dir: Path) -> list[dict[str, Any]]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         evidence = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         evidence = None
     if not isinstance(evidence, dict):
         raise Refused(

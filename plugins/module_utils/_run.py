@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._domain.errors import Refused, RollbackError
@@ -49,7 +50,7 @@ def check_private_folder(folder: Path) -> None:
         raise Refused(
             f"The state folder {folder} does not exist.",
             untouched="Nothing was touched.",
-            remedy=f"Create it for the account that runs the tools: install -d -m 0700 '{folder}'",
+            remedy=f"Create it for the account that runs the tools: install -d -m 0700 {quote(str(folder))}",
         ) from None
     if status.st_uid != os.geteuid():
         raise Refused(
@@ -61,7 +62,7 @@ def check_private_folder(folder: Path) -> None:
         raise Refused(
             f"The state folder {folder} can be read by others (mode {status.st_mode & 0o777:04o}).",
             untouched="Nothing was touched.",
-            remedy=f"It holds backups of production: chmod 0700 '{folder}'",
+            remedy=f"It holds backups of production: chmod 0700 {quote(str(folder))}",
         )
 
 
@@ -83,7 +84,7 @@ def read_events(journal: Path) -> list[Event]:
 
 def append_event(journal: Path, event: Event) -> None:
     """Append one event to a journal that is there, and bring it to the disk before returning."""
-    with journal.open("r+", encoding="utf-8") as file:
+    with journal.open("r+", encoding="utf-8", errors="replace") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         events = read_journal(_lines(file.read()))
         file.write(render_event(next_event(events[-1] if events else None, event)) + "\n")

@@ -16,6 +16,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.assessment
     finding,
     is_clean,
     judge_foreign_key,
+    judge_index,
     judge_sequence,
     judge_table,
     not_read,
@@ -85,3 +86,18 @@ def test_lines_begin_with_the_gravest_and_end_with_what_was_not_looked_at() -> N
     assert lines[0] == "shop: 1 BROKEN, 0 to look at, 1 to note."
     assert lines[1].startswith("broken: o: 1 row has no parent in u")
     assert lines[-1] == "not looked at: amcheck: not there"
+
+
+def test_an_index_that_is_not_valid_comes_with_the_statement_that_builds_it_again() -> None:
+    found = judge_index('public."by Name"', "public.users")
+    assert found["severity"] == "suspect"
+    assert 'REINDEX INDEX CONCURRENTLY public."by Name";' in found["message"]
+
+
+def test_a_long_assessment_says_how_much_more_there_is() -> None:
+    findings = [finding("contents", "note", f"t{number}", f"t{number} is new.") for number in range(100)]
+    lines = assessment_lines("shop", findings, [])
+    assert lines[0] == "shop: nothing is broken, 0 to look at, 100 to note."
+    shown = len(lines) - 2
+    assert 0 < shown < 100
+    assert lines[-1] == f"and {100 - shown} more."

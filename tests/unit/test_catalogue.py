@@ -154,3 +154,12 @@ def test_hash_depends_on_content_not_on_order() -> None:
 
 def test_identity_with_dots_in_quotes() -> None:
     assert split_identity('public."a.""b".c') == ('public."a.""b"', "c")
+
+
+def test_a_list_of_expressions_is_compared_without_casts_that_mean_nothing() -> None:
+    def catalogue(value: str) -> dict[str, Any]:
+        return {"constraints": {"public.t.c": {"table": "public.t", "definition": [value]}}}
+
+    written, read_back = catalogue("CHECK ((a = 'x'::text))"), catalogue("CHECK (a = 'x'::text)")
+    assert canonical_catalogue(written) == canonical_catalogue(read_back)
+    assert canonical_catalogue(written) != canonical_catalogue(catalogue("CHECK (a = 'y'::text)"))

@@ -10,12 +10,18 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.database_comparison import (
+    as_result,
+    compare_fingerprints,
+    without_catalogue,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.fingerprint import (
     compare,
     compare_restored,
     extension_differences,
     fingerprint_hash,
     proof_of,
+    rows_by_table,
     rows_total,
     tables_changed,
     tables_only_counted,
@@ -152,3 +158,46 @@ def test_proofs_and_sums() -> None:
     assert rows_total(fingerprint(tables={"a": table(2), "b": table(None)})) == 2
     assert fingerprint_hash(fingerprint()) == fingerprint_hash(copy.deepcopy(fingerprint()))
     assert fingerprint_hash(fingerprint()) != fingerprint_hash(fingerprint(tables={}))
+
+
+def test_a_table_that_only_one_side_has_is_named_unless_the_change_explains_it() -> None:
+    without, empty = fingerprint(tables={}), fingerprint()
+    without["catalogue"] = empty["catalogue"]  # the rows could be read on one side alone
+    assert "Table public.t is only in the later one." in compare(without, empty)
+    assert "Table public.t is missing in the later one." in compare(empty, without)
+
+
+def test_rows_by_table() -> None:
+    found = fingerprint(tables={"public.t": table(), "public.secret": table(rows=None)})
+    assert rows_by_table(found) == {"public.t": 3, "public.secret": None}
+
+
+def test_a_sequence_that_is_missing_in_a_copy_is_named() -> None:
+    original, restored = fingerprint(), fingerprint(sequences={})
+    said = " ".join(compare_restored(original, restored))
+    assert "Sequence public.s stands at nothing (it is missing) in the copy, at 5 in the original." in said
+
+
+def test_large_objects_that_were_read_on_one_side_alone_prove_nothing() -> None:
+    original, restored = fingerprint(), fingerprint(large_objects=None)
+    assert compare(original, restored) == compare(original, original)
+
+
+def test_a_new_table_is_explained_by_the_change_that_made_it() -> None:
+    before = fingerprint()
+    catalogue = {"tables": {**before["catalogue"]["tables"], "public.n": {"owner": "shop"}}}
+    after = fingerprint(catalogue=catalogue, tables={**before["tables"], "public.n": table()})
+    comparison = compare_fingerprints(before, after)
+    assert comparison.differences == []
+    assert not comparison.equal
+    assert compare_fingerprints(before, before).equal
+
+
+def test_what_is_returned_of_a_comparison() -> None:
+    before, after = fingerprint(), fingerprint(tables={"public.t": table(rows=4, contents="78")})
+    alone = as_result(before, None)
+    assert set(alone) == {"fingerprint", "proof"}
+    told = as_result(after, compare_fingerprints(before, after))
+    assert (told["equal"], told["tables_changed"]) == (False, ["public.t"])
+    assert "catalogue" not in without_catalogue(told)["fingerprint"]
+    assert "catalogue" in told["fingerprint"]

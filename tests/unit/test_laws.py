@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +15,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from psycopg2.extensions import parse_dsn
 
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql import connection
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server, make_url
+from ansible_collections.balcon.rollback.plugins.module_utils._domain import evidence as evidences
 from ansible_collections.balcon.rollback.plugins.module_utils._domain import manifest as manifests
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.description import (
+    KEY,
     Description,
     parse_description,
     render_description,
@@ -58,6 +63,10 @@ CONTENTS = st.fixed_dictionaries(
         "fingerprint": JSON,
     }
 )
+EDITS = TEXT | st.sampled_from(
+    ["\\ud800", "\\udc00\\ud800", "NaN", "1e999", '"ä"', "9" * 5000, "[" * 3000, "null", "{}"]
+)
+"""What somebody or something may have put into a file: what JSON lets through and Python stumbles over is among it."""
 KEYS = st.text(min_size=1, max_size=20).filter(lambda key: key.isprintable())
 
 
@@ -68,6 +77,56 @@ def test_a_url_says_what_it_was_made_of_and_nothing_else(user: str, password: st
     assert parse_dsn(url) == parts
     assert Server(url).database == database
     assert parse_dsn(Server(url).url(other)) == {**parts, "dbname": other}
+
+
+HOSTS = (
+    "db.example",
+    "10.0.0.1",
+    "::1",
+    "fe80::1%eth0",
+    "ä.example",
+    "one,two",
+    "one,::1,three",
+    "/var/run",
+    "/a b,/c",
+)
+TAKEN = ("host", "port", "user", "password", "dbname", "application_name", "connect_timeout", "client_encoding")
+OTHER_PARAMETERS = st.sampled_from(sorted(filter(connection.is_known, set(connection._ENVIRONMENT) - set(TAKEN))))
+
+
+@given(
+    host=st.none() | st.sampled_from(HOSTS),
+    ports=st.none() | st.lists(st.integers(1, 65535), min_size=3, max_size=3),
+    rest=st.dictionaries(OTHER_PARAMETERS, TEXT.filter(bool), max_size=3),
+    database=NAMES,
+    one_port=st.booleans(),
+)
+def test_a_url_leads_every_tool_to_the_same_place(
+    host: str | None, ports: list[int] | None, rest: dict[str, str], database: str, one_port: bool
+) -> None:
+    """psycopg2 by parameters, the client tools by their environment, a migration tool by a URL."""
+    given = {**rest, "user": "anna", "dbname": "shop"}
+    number = 1 if host is None else host.count(",") + 1
+    if host is not None:
+        given["host"] = host
+    if ports is not None:
+        given["port"] = str(ports[0]) if one_port else ",".join(map(str, ports[:number]))
+    server = Server(make_url(given))
+    places = [
+        server.parameters(database),
+        {name: server.environment(database)[variable] for name, variable in connection._ENVIRONMENT.items()
+         if variable in server.environment(database)},
+        parse_dsn(server.url(database)),
+    ]  # fmt: skip
+    expected = {**given, "dbname": database}
+    if "port" in given and one_port:  # one port is that of every host
+        expected["port"] = ",".join([given["port"]] * number)
+    for place in places:
+        port = place.pop("port", "")
+        if port.strip(","):  # commas alone are how libpq says: of every host the usual one
+            place["port"] = port if "," in port else ",".join([port] * number)
+        assert {name: value for name, value in place.items() if name in expected} == expected
+        assert set(place) - set(expected) <= {"connect_timeout", "application_name"}
 
 
 @given(rest=TEXT)
@@ -109,6 +168,25 @@ def test_any_comment_can_be_looked_at(comment: str | None) -> None:
     assert parse_description(comment) is None
 
 
+TYPES: dict[str, Any] = {"lease_seconds": int, "original_comment": (str, type(None)), "data": dict}
+FIELDS = ("run_id", "role", "state", "lease_until", "lease_seconds", "original_comment", "note", "data")
+
+
+@given(content=st.dictionaries(st.sampled_from(FIELDS), JSON) | JSON, cut=st.none() | st.integers(0, 40))
+def test_a_comment_that_somebody_edited_is_taken_for_a_description_only_where_it_is_one(
+    content: Any, cut: int | None
+) -> None:
+    description = parse_description(json.dumps({KEY: content})[:cut])
+    if description is not None:
+        for field in FIELDS:
+            assert isinstance(getattr(description, field), TYPES.get(field, str))
+        assert parse_description(render_description(description)) == description
+
+
+def test_a_comment_without_end_is_somebodys() -> None:
+    assert parse_description('{"balcon.rollback": ' + "[" * 3000) is None
+
+
 def journal(contents: list[dict[str, Any]]) -> list[str]:
     """Return the lines of a journal with these events."""
     events: list[dict[str, Any]] = []
@@ -141,6 +219,50 @@ def test_a_line_that_is_taken_out_of_a_journal_is_missed(contents: list[dict[str
         read_journal(lines)
 
 
+@given(contents=st.lists(st.dictionaries(TEXT, JSON, max_size=2), min_size=2, max_size=5), data=st.data())
+def test_lines_of_a_journal_that_changed_places_are_found(contents: list[dict[str, Any]], data: st.DataObject) -> None:
+    lines = journal(contents)
+    shuffled = data.draw(st.permutations(lines).filter(lambda order: order != lines))
+    with pytest.raises(RollbackError):
+        read_journal(shuffled)
+
+
+@given(
+    contents=st.lists(st.dictionaries(TEXT, JSON, max_size=2), min_size=1, max_size=4),
+    others=st.lists(st.dictionaries(TEXT, JSON, max_size=2), min_size=1, max_size=4),
+    data=st.data(),
+)
+def test_a_line_of_another_journal_is_found(
+    contents: list[dict[str, Any]], others: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    lines, foreign = journal(contents), journal(others)
+    place = data.draw(st.integers(0, len(lines)))
+    line = data.draw(st.sampled_from(foreign))
+    assume(lines[:place] != foreign[: foreign.index(line)])  # the same up to there is the same journal
+    with pytest.raises(RollbackError):
+        read_journal([*lines[:place], line, *lines[place:]])
+
+
+@given(contents=st.lists(st.dictionaries(TEXT, JSON, max_size=2), min_size=1, max_size=3), edit=EDITS, data=st.data())
+def test_a_journal_that_was_written_into_is_refused_or_says_what_it_said(
+    contents: list[dict[str, Any]], edit: str, data: st.DataObject
+) -> None:
+    text = "\n".join(journal(contents))
+    assert_seen(lambda edited: read_journal(edited.split("\n")), text, edit, data)
+
+
+def assert_seen(read: Callable[[str], object], text: str, edit: str, data: st.DataObject) -> None:
+    """Assert that a text with an edit at any place is refused with a message, or reads as before."""
+    whole = read(text)
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 12)))
+    try:
+        found = read(text[:start] + edit + text[end:])
+    except RollbackError:
+        return
+    assert found == whole
+
+
 @given(content=CONTENTS, key=st.none() | KEYS)
 def test_a_manifest_reads_as_it_was_sealed(content: dict[str, Any], key: str | None) -> None:
     manifest = manifests.seal(content, key)
@@ -156,3 +278,42 @@ def test_a_manifest_that_was_edited_is_refused(content: dict[str, Any], changed:
     resealed = manifests.seal({**content, changed: value}, "another " + key)
     with pytest.raises(RollbackError):
         manifests.read(manifests.render(resealed), key)
+
+
+@given(content=CONTENTS, key=st.none() | KEYS, edit=EDITS, data=st.data())
+def test_a_manifest_that_was_written_into_is_refused_or_says_what_it_said(
+    content: dict[str, Any], key: str | None, edit: str, data: st.DataObject
+) -> None:
+    text = manifests.render(manifests.seal(content, key))
+    assert_seen(lambda edited: manifests.read(edited, key), text, edit, data)
+
+
+@given(content=CONTENTS, key=KEYS, signature=JSON)
+def test_only_the_signature_of_the_key_lets_through(content: dict[str, Any], key: str, signature: Any) -> None:
+    """Whoever edits a file can compute the digest again; the signature he can only make up, or leave out."""
+    manifest = {**manifests.seal(content), "signature": signature}
+    evidence = {**evidences.seal(content, None), "signature": signature}
+    with pytest.raises(Refused):
+        manifests.read(manifests.render(manifest), key)
+    with pytest.raises(Refused):
+        evidences.check_seal(evidence, key)
+    evidences.check_seal(evidences.seal(content, key), key)
+
+
+FILES = st.dictionaries(
+    st.text("abc/.", min_size=1, max_size=4),
+    st.fixed_dictionaries({"sha256": st.text("0123456789abcdef", min_size=64, max_size=64), "bytes": st.integers(0)}),
+    max_size=5,
+)
+
+
+@given(wanted=FILES, found=FILES)
+def test_every_file_that_is_not_as_the_manifest_says_is_named(wanted: dict[str, Any], found: dict[str, Any]) -> None:
+    different = {name for name in {*wanted, *found} if wanted.get(name) != found.get(name)}
+    if not different:
+        manifests.check_files({"files": wanted}, found)
+        return
+    with pytest.raises(manifests.BackupNotTrusted) as refusal:
+        manifests.check_files({"files": wanted}, found)
+    for name in different:
+        assert f"{name} " in refusal.value.message

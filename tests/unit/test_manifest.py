@@ -15,6 +15,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.copy_strea
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.manifest import (
     BackupNotTrusted,
+    check_database,
     check_files,
     check_row_counts,
     check_server,
@@ -164,3 +165,21 @@ def test_stream_that_ends_in_a_block(left: int) -> None:
     counter.feed(DUMP[:left])
     with pytest.raises(UnexpectedEnd):
         counter.finish()
+
+
+def test_a_backup_of_another_database_is_refused_by_name() -> None:
+    manifest = seal(content(database={"name": "shop", "system_identifier": "7001"}))
+    check_database(manifest, "shop")
+    check_database(manifest, "shop", "7001")
+    with pytest.raises(Refused, match="is of the database 'shop', not of 'shop_test'"):
+        check_database(manifest, "shop_test")
+    with pytest.raises(Refused, match="on another server") as refusal:
+        check_database(manifest, "shop", "7002")
+    assert "other_server=true" in refusal.value.remedy
+
+
+def test_a_header_that_is_cut_in_its_first_line_is_put_together() -> None:
+    counter = RowCounter()
+    for part in (b"COPY public.a", b' ("b\n', b'c") FROM stdin;\n', b"1\n", b"\\.\n"):
+        counter.feed(part)
+    assert counter.finish() == {("public", "a"): 1}

@@ -228,3 +228,44 @@ def test_tables_are_filled_after_those_that_they_refer_to() -> None:
     loop = Fillable("loop", (number("x", target=("circle", "id"), nullable=False),))
     assert in_order([circle, loop], set()) == [circle, loop]
     assert in_order([files], {"users"}) == [files]
+
+
+@pytest.mark.parametrize(
+    ("field", "written"),
+    [
+        (Field("c", "uuid", "U"), "md5('1')::uuid"),
+        (Field("c", "jsonb", "U"), "'{}'"),
+        (Field("c", "bytea", "U"), "'\\x0001'"),
+        (Field("c", "boolean", "B"), "true"),
+        (Field("c", "date", "D"), "timestamp '2024-01-01 12:00:00' + interval '1 hours'"),
+        (Field("c", "time without time zone", "D"), "'12:00'"),
+        (Field("c", "interval", "T"), "interval '1 hours'"),
+        (Field("c", "inet", "I"), "'10.0.0.2'"),
+        (Field("c", "integer[]", "A"), "'{}'"),
+        (Field("c", "mood", "E", labels=("sad", "it's fine")), "'it''s fine'"),
+        (Field("c", "something of an extension", "U"), "NULL"),
+        (Field("c", "numeric", "N", digits=(0, 2)), "0"),
+        (Field("c", "numeric", "N", digits=(1, 0)), "1"),
+        (Field("c", "numeric", "N", digits=(5, 2)), "1"),
+        (Field("parent", "integer", "N", target=("t", "id")), "NULL"),
+        (Field("c", "character varying(3)", "S", length=3), "'1Aa'"),
+    ],
+    ids=lambda value: getattr(value, "type", ""),
+)
+def test_a_value_for_every_type(field: Field, written: str) -> None:
+    assert (
+        insert_statement(Fillable("t", (field,)), 1, largest=False)
+        == f"INSERT INTO t ({field.name}) VALUES ({written})"
+    )
+
+
+def test_a_column_that_refers_to_another_table_takes_what_is_there() -> None:
+    field = Field("team", "integer", "N", nullable=False, target=("teams", "id"))
+    assert "(SELECT id FROM teams ORDER BY ctid OFFSET 0 % greatest(1," in insert_statement(
+        Fillable("users", (field,)), 1, largest=False
+    )
+
+
+def test_a_character_without_a_length_holds_one() -> None:
+    assert is_narrower("character varying(3)", "character")
+    assert not is_narrower("character", "character varying(3)")

@@ -142,3 +142,17 @@ def test_the_documentation_lists_every_rule() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "check-migrations.md").read_text()
     listed = re.findall(r"^\| `([a-z-]+)` \| (error|warning|note) \|", text, re.MULTILINE)
     assert listed == [(name, rule.severity) for name, rule in RULES.items()]
+
+
+def test_a_finding_is_told_with_its_remedy_and_its_file() -> None:
+    told = DROP.as_dict(FILES)
+    assert (told["rule"], told["file"], told["line"]) == ("drop-table", FILES[NAME], 5)
+    assert told["remedy"] == RULES["drop-table"].remedy
+
+
+def test_what_was_read_twice_on_one_line_is_one() -> None:
+    assert merge([DROP, DROP]) == [DROP]
+
+
+def test_a_comment_that_allows_nothing_is_no_allowance() -> None:
+    assert allowed("the rows were moved before", 4, DROP) == [DROP]

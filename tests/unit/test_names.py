@@ -6,9 +6,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.names import (
+    MAXIMUM_NAME_BYTES,
     PURPOSES,
     check_run_id,
     derived_name,
@@ -58,3 +61,24 @@ def test_other_names_are_nobodys(name: str) -> None:
 def test_an_unknown_purpose_is_a_mistake_of_ours() -> None:
     with pytest.raises(ValueError, match="backup"):
         derived_name("shop", "backup", RUN_ID)
+
+
+ANY_NAME = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=63)
+
+
+@given(database=ANY_NAME, purpose=st.sampled_from(PURPOSES))
+def test_a_derived_name_says_what_it_was_made_from(database: str, purpose: str) -> None:
+    """As much of it as fits, in whole characters; and the name of a name is taken apart from its end."""
+    name = derived_name(database, purpose, RUN_ID)
+    parts = parse_derived_name(name)
+    assert parts is not None
+    short = len(database.encode()) + len(name) - len(parts.stem) <= MAXIMUM_NAME_BYTES
+    if short:
+        assert parts.stem == database
+    else:
+        stem, _underscore, digest = parts.stem.rpartition("_")
+        assert database.startswith(stem)
+        assert len(digest) == 6
+    again = derived_name(name, "failed", "20261123t091500b4e8")
+    assert parse_derived_name(again) is not None
+    assert again != name

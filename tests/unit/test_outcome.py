@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.balcon.rollback.plugins.module_utils._domain.outcome import outcome, summarise
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.outcome import has_failed, outcome, summarise
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.report import render_report
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.wording import downtime_sentence
 
@@ -209,7 +209,7 @@ def test_the_report_fills_in_the_runbooks_template() -> None:
     for expected in (
         "## Migration Rollback Incident Report",
         "**Date:** 2026-11-23 08:00 UTC",
-        "`2-&lt;b>.ts`",
+        "`2-<b>.ts`",
         "**Executed By:** Anna",
         "it 'hurts'",
         "1. Backup created: b1",
@@ -240,3 +240,61 @@ def test_an_override_heads_the_report() -> None:
     report = render_report(summarise(events), events)
     assert report.index("was not rehearsed") < report.index("### Reason")
     assert "Approved by Anna and Ben" in report
+
+
+def test_a_finding_of_a_restore_is_no_failure_of_the_run() -> None:
+    assert has_failed(journal(BROKE))
+    assert has_failed(journal(FOUND))
+    assert not has_failed(journal(FOUND, kind="restore"))
+    assert not has_failed(journal(FINISHED))
+
+
+def test_an_error_that_says_neither_what_was_left_alone_nor_what_to_do_has_no_empty_headings() -> None:
+    events = journal(("migrate_down", "run the plan", "failed", {"error": {"message": "it broke"}}))
+    report = render_report(summarise(events), events)
+    assert "it broke" in report
+    assert "What was not touched" not in report
+    assert "What to do next" not in report
+
+
+def test_a_restore_that_went_back_to_another_run_says_which_and_what_was_left_out() -> None:
+    from ansible_collections.balcon.rollback.plugins.module_utils._domain.restoration import restored_from, scope
+
+    broken = [{"severity": "broken", "message": f"Table t{number} cannot be read."} for number in range(25)]
+    checks = [{"name": "amcheck", "done": False, "reason": "it is not installed"}]
+    assessment = {"clean": False, "findings": broken, "checks": checks}
+    events = journal(
+        ("assess", "look", "ok", {"assessment": assessment}),
+        ("reopen", "restore the original", "ok", {"restored": True, "undone_run": "20261122t080000abcd"}),
+        ("restore", "set aside", "ok", {"failed_database": "shop__failed_x"}),
+        kind="restore",
+    )
+    told = restored_from(events)
+    assert told
+    assert told["lines"] == [
+        "Restored from the database of before run 20261122t080000abcd",
+        "What was there is kept, closed, as shop__failed_x",
+    ]
+    seen = scope(events)
+    assert seen
+    assert seen["lines"][0] == "25 things are broken"
+    assert seen["lines"][-2:] == ["and 5 more", "Not checked: amcheck (it is not installed)"]
+    assert restored_from(journal(kind="restore")) is None
+
+
+def test_a_restore_tells_which_backups_it_passed_over() -> None:
+    from ansible_collections.balcon.rollback.plugins.module_utils._domain.restoration import restored_from
+
+    rejected = [{"backup_id": "b2", "reason": "one bit is another"}]
+    source = {"backup_id": "b1", "created_at": "then", "rejected": rejected}
+    events = journal(
+        ("restore", "restore", "ok", {"source": source, "left_out": ["a comment"]}), SWAPPED, kind="restore"
+    )
+    told = restored_from(events)
+    assert told
+    assert told["lines"] == [
+        "Restored from backup b1, made then",
+        "Passed over: backup b2: one bit is another",
+        "What was there is kept, closed, as shop__before_x",
+        "Left out of the backup: a comment",
+    ]

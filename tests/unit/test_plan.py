@@ -135,3 +135,59 @@ def test_applied_again() -> None:
     assert caught.value.details["reapplied"] == ["3"]
     with pytest.raises(Failed, match="applied 3, 2 again"):
         check_not_applied_again("shop", APPLIED, ["3", "2"])
+
+
+WISHES = st.none() | st.integers(-1, 10) | st.text("0123456789 -x", max_size=3)
+
+
+@given(
+    applied=st.lists(st.text("abc", min_size=1, max_size=2), unique=True, max_size=6),
+    steps=WISHES,
+    target=st.none() | st.text("abc", max_size=2),
+)
+def test_a_plan_is_the_last_migrations_or_is_refused(applied: list[str], steps: object, target: str | None) -> None:
+    """Whatever is asked for: the steps of the plan, one by one, are the only thing that the state tables let pass."""
+    try:
+        plan = make_plan(applied, steps, target)
+    except Refused:
+        return
+    assert plan
+    check_plan_is_last(applied, plan)
+    if target:
+        assert applied[-len(plan) - 1] == target
+    left = list(applied)
+    for name in plan:
+        assert left[-1] == name
+        check_step(left, left[:-1], name)
+        left.pop()
+    assert pending_migrations(left, applied) == list(reversed(plan))
+
+
+@given(before=NAMES, after=st.lists(st.sampled_from("abcdefgh"), max_size=8), data=st.data())
+def test_a_step_passes_only_where_its_migration_alone_went_away(
+    before: list[str], after: list[str], data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(before))
+    after = data.draw(st.sampled_from([after, [each for each in before if each != name], before]))
+    right = sorted([*after, name]) == sorted(before)
+    if right:
+        check_step(before, after, name)
+        check_step(after, before, name, "up")
+        return
+    with pytest.raises(Failed):
+        check_step(before, after, name)
+
+
+@given(
+    first=st.lists(st.tuples(st.text(max_size=3), st.text("01", max_size=2)), max_size=3),
+    second=st.lists(st.tuples(st.text(max_size=3), st.text("01", max_size=2)), max_size=3),
+)
+def test_two_plans_share_a_name_only_where_they_are_the_same(
+    first: list[tuple[str, str]], second: list[tuple[str, str]]
+) -> None:
+    def named(plan: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], str]:
+        sha256s = dict(plan)
+        return [(name, sha256s[name]) for name, _sha256 in plan], plan_id([name for name, _sha256 in plan], sha256s)
+
+    (one, one_id), (other, other_id) = named(first), named(second)
+    assert (one == other) is (one_id == other_id)

@@ -118,3 +118,9 @@ def test_nothing_secret_is_shown() -> None:
 
 def test_defaults() -> None:
     assert make_endpoint({"url": URL, "status": None, "name": None}) == Endpoint(URL, URL)
+
+
+def test_no_answer_is_said_with_its_cause() -> None:
+    endpoint = Endpoint("api", URL)
+    assert unhealthy_reason(endpoint, Answer(error="connection refused")) == "connection refused"
+    assert unhealthy_reason(endpoint, Answer()) == "no answer"

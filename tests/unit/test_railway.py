@@ -22,6 +22,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.railway im
     check_connection,
     check_service,
     check_token,
+    how_it_stands,
     is_stopped,
     is_up,
     others,
@@ -161,3 +162,8 @@ def test_a_token_of_the_cli_that_is_empty(name: str) -> None:
 def test_the_cli_is_never_led_to_another_server() -> None:
     with pytest.raises(Refused, match="another server"):
         check_cli_environment({"RAILWAY_ENV": "staging", "RAILWAY_TOKEN": "token"})
+
+
+def test_how_a_deployment_stands() -> None:
+    assert how_it_stands(deployment("SUCCESS", "RUNNING", "EXITED")) == "status SUCCESS, instances: RUNNING, EXITED"
+    assert how_it_stands(deployment("CRASHED")) == "status CRASHED, instances: none"

@@ -14,11 +14,14 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.recovered_
     check_columns,
     map_columns,
     parents_first,
+    unfit,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.table_names import choose_tables, plain
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.toc import (
     choose_lines,
+    data_entry,
     foreign_keys_to,
+    part_of,
     post_entries,
     pre_entries,
     script_body,
@@ -114,3 +117,63 @@ def test_script_loses_its_head_and_the_commands_of_psql() -> None:
     assert "SET" not in body
     assert "restrict" not in body
     assert script_body("SET a = 1;\n") == ""
+
+
+OWNED: dict[str, Any] = {
+    "tables": {"public.users": {"owner": "shop"}, "public.teams": {"owner": "shop"}},
+    "columns": {
+        "public.users.id": {"table": "public.users"},
+        'public.users."Full Name"': {"table": "public.users"},
+        "public.teams.id": {"table": "public.teams"},
+    },
+    "sequences": {
+        "public.users_id_seq": {"owner": "shop", "owned_by": "public.users.id"},
+        "public.teams_id_seq": {"owner": "shop", "owned_by": "public.teams.id"},
+        "public.free": {"owner": "shop", "owned_by": None},
+    },
+    "indexes": {"public.by_name": {"table": "public.users"}, "public.by_team": {"table": "public.teams"}},
+    "constraints": {
+        "public.users.users_pkey": {"table": "public.users", "definition": "PRIMARY KEY (id)"},
+        "public.teams.teams_pkey": {"table": "public.teams", "definition": "PRIMARY KEY (id)"},
+        "public.users.team": {"table": "public.users", "definition": "FOREIGN KEY (team) REFERENCES public.teams(id)"},
+    },
+    "statistics": {
+        "public.s": {"definition": "CREATE STATISTICS public.s ON a, b FROM public.users"},
+        "public.t": {"definition": "CREATE STATISTICS public.t ON a, b FROM public.teams"},
+    },
+}
+
+
+def test_a_table_comes_with_its_own_sequences_indexes_and_statistics_alone() -> None:
+    before = list(pre_entries("public.users", OWNED))
+    assert {"TABLE public users", "SEQUENCE public users_id_seq", "DEFAULT public users Full Name"} <= set(before)
+    assert not any("teams" in entry or "free" in entry for entry in before)
+    after = list(post_entries("public.users", OWNED))
+    expected = {"INDEX public by_name", "STATISTICS public s", "FK CONSTRAINT public users team"}
+    assert expected <= set(after)
+    assert "ACL public SEQUENCE users_id_seq" in after
+    assert not any("by_team" in entry or entry == "STATISTICS public t" for entry in after)
+    assert data_entry('public."Odd T"') == "TABLE DATA public Odd T"
+
+
+def test_the_part_of_a_catalogue_that_belongs_to_a_table() -> None:
+    part = part_of("public.users", OWNED)
+    assert list(part["tables"]) == ["public.users"]
+    assert list(part["columns"]) == ["public.users.id", 'public.users."Full Name"']
+    assert list(part["sequences"]) == ["public.users_id_seq"]
+    assert list(part["indexes"]) == ["public.by_name"]
+    assert list(part["constraints"]) == ["public.users.users_pkey", "public.users.team"]
+    assert "tables" not in part_of("public.gone", OWNED)
+
+
+def test_values_that_do_not_fit_are_refused_with_the_way_back() -> None:
+    refusal = unfit("public.users", "age", "smallint", "integer", 7)
+    assert "7 values of users.age" in refusal.message
+    assert refusal.remedy.endswith("ALTER TABLE public.users ALTER COLUMN age TYPE integer")
+
+
+def test_a_partitioned_table_means_its_parts() -> None:
+    groups = {"public.sales": ["public.sales_1", "public.sales_2"]}
+    parts = ["public.sales_1", "public.sales_2", "public.users"]
+    assert choose_tables(["sales"], parts, groups=groups, where="the backup") == ["public.sales_1", "public.sales_2"]
+    assert choose_tables([], parts, groups=groups, where="the backup") == parts

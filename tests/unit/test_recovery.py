@@ -155,3 +155,34 @@ def test_backups_and_tables_are_taken() -> None:
     assert choose(seen, Request(to="latest_good"), COMMAND).backup == ""
     assert choose(seen, Request(backup="shop-1"), COMMAND).backup == "shop-1"
     assert choose(seen, Request(tables=("users",), backup="shop-1"), COMMAND).way == "tables"
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [
+        (None, "an unknown time old"),
+        (72.0, "3.0 days old"),
+        (3.0, "3.0 hours old"),
+        (0.5, "30 minutes old"),
+        (1 / 60, "1 minute old"),
+    ],
+)
+def test_the_age_of_a_backup_is_told_as_people_tell_it(hours: float | None, said: str) -> None:
+    assert said in " ".join(advise(status(backups=[{**BACKUP, "age_hours": hours}]), COMMAND))
+
+
+def test_the_newest_database_of_before_is_offered() -> None:
+    newer = {**BEFORE, "name": f"shop__before_{OTHER}", "run_id": OTHER}
+    told = " ".join(advise(status(databases=[BEFORE, newer, {**BEFORE, "purpose": "failed"}]), COMMAND))
+    assert f"-e run={OTHER}" in told
+
+
+def test_without_any_backup_it_is_said_where_else_to_look() -> None:
+    refused = refusal(status(), Request(to="latest_good"))
+    assert "There is no backup to restore" in refused.message
+    assert "the provider's own snapshots" in refused.remedy
+
+
+def test_the_backup_of_before_the_rollback_is_asked_for_by_its_schema() -> None:
+    plan = choose(status(backups=[BACKUP]), Request(to="before_rollback"), COMMAND)
+    assert "that has the schema of before the rollback" in plan.lines[0]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.markup import element, visible
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.outcome import summarise
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.report import render_report
-from ansible_collections.balcon.rollback.plugins.module_utils._domain.report_page import render_page
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.report_page import outline, render_page
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.report_picture import WIDTH
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.watch import (
     Level,
@@ -366,3 +366,17 @@ def test_a_failed_step_is_drawn_as_one() -> None:
     page = page_of(RUNS["failed"])
     assert page.count('class="bar failed"') == 1 + 2 + 2  # the legend, the phases, the window
     assert 'class="bar restore"' in page_of(RUNS["restored"])
+
+
+def test_data_of_any_depth_becomes_words() -> None:
+    page = str(outline([{"sound": True, "names": [], "parts": {"a": [1, 2], "b": None}}, "x"]))
+    for word in ("yes", "none", "parts", "x"):
+        assert word in page
+    assert "no" in str(outline([{"sound": False, "inner": [1, 2]}, {"sound": True, "inner": {"a": 1}}]))
+
+
+def test_an_error_without_advice_has_no_empty_headings() -> None:
+    page = read(journal(("migrate_down", "revert", 1.0, 0.1, "failed", {"error": {"message": "It broke."}})))
+    assert "It broke." in page
+    assert "What was not touched" not in page
+    assert "What to do next" not in page

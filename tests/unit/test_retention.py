@@ -339,3 +339,13 @@ def test_nothing_goes_that_must_be_kept(found: Situation, keep: dict[str, Any]) 
         ours = [entry for entry in found.databases if entry["ours"] and entry["purpose"] == purpose]
         newest = max(ours, key=lambda entry: entry["run_id"], default=None)
         assert newest is None or newest["name"] not in gone
+
+
+def test_what_is_of_unknown_age_or_under_no_rule_is_kept() -> None:
+    strange = left("rehearsal", 90, run_id="20269999t999999abcd")
+    unknown = {**left("failed", 90), "purpose": "somebody", "name": "shop__somebody_x"}
+    told = reasons(situation(databases=[strange, unknown]))
+    assert told == {
+        strange["name"]: "its age is not known",
+        "shop__somebody_x": "nothing says how long it is kept",
+    }

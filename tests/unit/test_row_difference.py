@@ -56,3 +56,14 @@ def test_only_buckets_that_differ_are_looked_at() -> None:
 
 def test_number_of_buckets_follows_the_rows_and_is_bounded() -> None:
     assert [bucket_mask(rows) for rows in (0, 16, 17, 1000, 10**9)] == [0, 0, 1, 63, MAXIMUM_BUCKETS - 1]
+
+
+def test_a_difference_is_one_where_anything_differs() -> None:
+    assert not Difference()
+    assert Difference(extra=1)
+    assert compare_rows([], []) == Difference()
+
+
+def test_rows_of_one_key_are_matched_by_their_contents() -> None:
+    live, other = [Row(1, 1, 1), Row(1, 2, 1)], [Row(1, 2, 1), Row(1, 3, 1), Row(1, 4, 2)]
+    assert compare_rows(live, other) == Difference(missing=2, extra=0, changed=1)

@@ -66,6 +66,15 @@ def test_an_edited_journal_is_refused(run: Run, damage: object) -> None:
         run.record("gate", "check")
 
 
+def test_nothing_is_written_behind_a_line_that_is_no_text_any_more(run: Run) -> None:
+    run.record("preflight", "look")
+    damaged = run.journal.read_bytes().replace(b"look", b"lo\xffk")
+    run.journal.write_bytes(damaged)
+    with pytest.raises(JournalBroken, match="line 1"):
+        run.record("preflight", "look")
+    assert run.journal.read_bytes() == damaged
+
+
 def test_a_failed_step_is_recorded_and_raised(run: Run) -> None:
     with pytest.raises(Refused), run.step("gate", "check"):
         raise Refused("no", remedy="do it")

@@ -123,3 +123,65 @@ def test_a_restore_closes_nothing_before_it_has_said_what_would_be_lost() -> Non
     assert "restore.yml" in refusal.value.remedy
     with pytest.raises(Refused, match="back up passed"):
         check_gate_passed(RUN_ID, {"preflight", "restore", "gate"})
+
+
+def test_no_run_is_begun_beside_another() -> None:
+    check_no_run("shop", None)
+    check_no_run("shop", Description(RUN_ID, "before"))
+    with pytest.raises(Refused, match=f"Run {RUN_ID} is under way on shop .state migrating.") as refusal:
+        check_no_run("shop", described("migrating"))
+    assert refusal.value.details["other_run"] == RUN_ID
+
+
+def transitions() -> list[tuple[tuple[str, str], str, str, tuple[str, str]]]:
+    """Walk through everything that two runs can do to one database: who holds it in which state, who takes what step.
+
+    Returns:
+        The owner and the state before, the run that took a step, the step, the owner and the state after.
+    """
+    taken = []
+    seen, left = {("", "")}, [("", "")]
+    while left:
+        owner, state = left.pop()
+        description = Description(owner, "original", state) if state else None
+        for run_id in (RUN_ID, OTHER):
+            for step in STEPS:
+                try:
+                    reached = check_step(step, run_id, "shop", description)
+                except Refused:
+                    continue
+                now = (run_id, reached) if reached else ("", "")
+                taken.append(((owner, state), run_id, step, now))
+                if now not in seen:
+                    seen.add(now)
+                    left.append(now)
+    return taken
+
+
+def test_no_step_of_a_run_gets_past_another_run() -> None:
+    walked = transitions()
+    assert {state for (_owner, state), *_step in walked} == {"", *STATES}  # nothing stands where nobody can come to
+    for (owner, state), run_id, step, (_owner, reached) in walked:
+        assert owner in ("", run_id)
+        assert state in STEPS[step].allowed_from
+        assert reached == STEPS[step].leads_to
+
+
+@pytest.mark.parametrize("needed", ["closed", "candidate", "migrating", "migrated", "verified"])
+def test_no_way_to_the_swap_leaves_a_state_out(needed: str) -> None:
+    """Only a restore puts something in the database's place that was not migrated here: it has a step of its own."""
+    reached, grown = {""}, True
+    while grown:
+        more = {
+            after[1]
+            for (_owner, state), _run, step, after in transitions()
+            if state in reached and step != "replace" and after[1] != needed
+        }
+        grown = not more <= reached
+        reached |= more
+    assert "swapped" not in reached
+
+
+def test_a_run_that_has_begun_can_always_go_back() -> None:
+    for state in STATES:
+        assert check_step("restore", RUN_ID, "shop", described(state)) == ""

@@ -84,3 +84,7 @@ def test_environments() -> None:
     assert is_plain("API_KEY", "abc")
     assert not is_plain("PIN", "12345")
     assert is_plain("PINO_LEVEL", "info")
+
+
+def test_a_short_secret_has_no_base64_that_would_be_found_everywhere() -> None:
+    assert scrub("YWI= and c3Q=", ["abcd"]) == "YWI= and c3Q="

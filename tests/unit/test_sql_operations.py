@@ -92,6 +92,20 @@ STATEMENTS: dict[str, list[Read]] = {
         ("drop_table", "b", "", "", set()),
     ],
     "DO $x$ BEGIN EXECUTE format('DROP TABLE %I', n); END $x$": [("unread", "", "", "EXECUTE", set())],
+    "SELECT name FROM a": [],
+    "INSERT INTO a (b) VALUES (1)": [("write_rows", "a", "", "INSERT", {"where"})],
+    "UPDATE ONLY a SET b = 1 WHERE c": [("write_rows", "a", "", "UPDATE", {"where"})],
+    "DELETE FROM ONLY a WHERE b": [("delete_rows", "a", "", "DELETE", {"where"})],
+    "WITH a AS (SELECT 1) SELECT * FROM a": [],
+    "ALTER TYPE mood RENAME VALUE 'fine' TO 'good'": [],
+    "VACUUM a": [],
+    "ALTER TABLE a SET SCHEMA b": [("rename_table", "a", "", "b.a", set())],
+    "ALTER TABLE a ADD CONSTRAINT": [],
+    "ALTER TABLE a ADD CONSTRAINT c NOT NULL b NOT VALID": [("add_constraint", "a", "b", "not null", {"not_valid"})],
+    "ALTER TABLE a OWNER TO b": [],
+    "DROP TABLE 'a'": [("drop_table", "", "", "", set())],
+    "CREATE TRIGGER t BEFORE INSERT ON a EXECUTE FUNCTION f()": [],
+    "DO LANGUAGE plpgsql $$ BEGIN EXECUTE FUNCTION; END $$": [],
     "${…} users": [("unread", "", "", "${…}", set())],
     "ALTER TABLE ${…} ADD COLUMN a int NOT NULL": [("add_column", "${…}", "a", "int", {"not_null"})],
     "-- DROP TABLE a\n/* DROP /* TABLE */ b; */ SELECT 'DROP TABLE c; ' || $$DROP TABLE d;$$": [],
@@ -123,3 +137,10 @@ def test_lines_and_comments() -> None:
         (12, "second\n third"),
         (16, "fourth"),
     ]
+
+
+def test_a_comment_or_body_without_an_end_goes_to_the_end() -> None:
+    statements, comments = read_statements("SELECT 1; /* never closed\nDROP TABLE a;")
+    assert len(statements) == 1
+    assert "DROP TABLE" in comments[0].text
+    assert read_operations(read_statements("DO $$ BEGIN DROP TABLE a;")[0])[0].table == "a"

@@ -60,3 +60,7 @@ def test_the_same_written_in_two_ways() -> None:
 @pytest.mark.parametrize("name", ["users", "Users", 'a"b', "a b", "käse", "1st", ""])
 def test_quoted_and_back(name: str) -> None:
     assert unquoted(quote_identifier(name)) == name
+
+
+def test_an_empty_part_is_no_column() -> None:
+    assert list(parse_table("t", "CREATE TABLE t (a,, b)").columns) == ["a", "b"]

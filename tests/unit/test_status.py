@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.description import Description
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.evidence import seal
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.status import (
+    backup_entry,
     clock,
     drop_command,
     evidence_entry,
@@ -22,6 +23,8 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.status imp
     moment,
     newest_first,
     run_entry,
+    unknown_backup,
+    unknown_evidence,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.status_lines import (
     human_age,
@@ -195,3 +198,61 @@ def test_what_is_long_is_cut_and_said() -> None:
     lines = status_lines(empty_status(runs=runs, problems=["look"]))
     assert "  and 2 older" in lines
     assert lines[-2:] == ["Look at this:", "  - look"]
+
+
+MANIFEST: dict[str, Any] = {
+    "created_at": "2026-11-23T09:00:00+00:00", "verified": "read", "server_version": 180004, "rows_total": 7,
+    "tables": 2, "signature": None, "files": {"a": {"bytes": 3}, "b": {"bytes": 4}},
+    "database": {"name": "shop", "system_identifier": "7001"},
+}  # fmt: skip
+
+
+def test_a_backup_is_told_by_its_manifest_and_never_called_more_than_it_is() -> None:
+    entry = backup_entry(MANIFEST, NOW)
+    assert (entry["age_hours"], entry["bytes"], entry["verified"], entry["signed"]) == (3.0, 7, "read", False)
+    assert backup_entry({**MANIFEST, "verified": "by heart"}, NOW)["verified"] is None
+
+
+def test_lines_of_a_database_in_trouble() -> None:
+    def first(**database: Any) -> str:
+        return status_lines(empty_status(database={**empty_status()["database"], **database}))[0]
+
+    assert "NOT REACHED" in first(reachable=False)
+    assert "THERE IS NO DATABASE" in first(exists=False)
+    assert "CLOSED, nobody gets in" in first(open=False)
+    assert "SQLite" in first(dialect="sqlite")
+
+
+@pytest.mark.parametrize("expired", [True, False])
+def test_an_open_run_is_told_with_its_lease(expired: bool) -> None:
+    run = {"run_id": RUN, "state": "migrating", "lease_until": NOW.isoformat(), "lease_expired": expired}
+    text = "\n".join(status_lines(empty_status(open_run=run)))
+    assert f"Run under way: {RUN}, state migrating" in text
+    assert ("its lease ran out" in text) is expired
+    assert (f"-e run={RUN}" in text) is expired
+
+
+def test_lines_of_what_there_is() -> None:
+    left = {"name": NAME, "size_bytes": 5, "half_made": True, "open": False, "keep_until": "",
+            "made_at": NOW.isoformat(), "note": "half a copy", "drop_command": f'DROP DATABASE "{NAME}";'}  # fmt: skip
+    kept = {**left, "half_made": False, "keep_until": NOW.isoformat(), "drop_command": ""}
+    backup = {**backup_entry(MANIFEST, NOW), "backup_id": "b1", "trusted": True, "problem": ""}
+    bad = {**unknown_backup(), "backup_id": "b2", "trusted": False, "problem": "one bit is another"}
+    evidence = unknown_evidence("e1", "it was cut")
+    timeless = {**evidence, "evidence_id": "e2", "problem": "", "plan": ["a"]}
+    run = {"run_id": RUN, "kind": "", "outcome": "unknown", "plan": ["a"], "problem": "its journal is empty",
+           "started_at": NOW.isoformat(), "report": "/runs/report.md"}  # fmt: skip
+    lines = status_lines(
+        empty_status(
+            databases=[left, {**kept, "open": True}], backups=[backup, bad], evidence=[evidence, timeless],
+            runs=[run, {**run, "report": "", "problem": "", "plan": []}], problems=["the folder cannot be read"],
+        )
+    )  # fmt: skip
+    text = "\n".join(lines)
+    for words in (
+        "half made", "half a copy", "to drop it, in psql: DROP", "to be kept until", "verified (read), unsigned",
+        "NOT TO BE TRUSTED, one bit is another", "Newest good one of this database: NONE", "DOES NOT COUNT, it was cut",
+        "DOES NOT COUNT, it does not say when it was made", "UNKNOWN (its journal is empty): a", "/runs/report.md",
+        "kind unknown", "  - the folder cannot be read",
+    ):  # fmt: skip
+        assert words in text

@@ -16,6 +16,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._domain.watch impo
     Watch,
     alarm_sentence,
     joined,
+    summary_lines,
 )
 
 BEFORE = Level({"api": 100.0}, errors=2.0, seconds=15.0)
@@ -159,3 +160,35 @@ def test_an_alarm_names_the_one_command_that_would_restore() -> None:
     sentence = alarm_sentence([{"message": "api is down"}], "20261123t081500a3f9", "production")
     assert "api is down. Nothing is restored by itself" in sentence
     assert sentence.endswith("playbooks/restore.yml -e env=production -e run=20261123t081500a3f9")
+
+
+def test_before_an_alarm_there_may_be_nothing() -> None:
+    seen = {"rounds": 1}
+    assert joined(None, seen, 0.0) == seen
+
+
+def test_a_summary_of_a_watch_without_a_log_says_nothing_of_one() -> None:
+    seen: dict[str, Any] = {
+        "rounds": 3, "probes": 6, "failures": 1, "errors": 0, "notes": [{"after_seconds": 5.0, "message": "slow"}],
+        "level": {"seconds": 30.0, "latency_ms": {"api": 12.4}, "unit": "", "errors": None},
+        "before": {"latency_ms": {}, "errors": None},
+    }  # fmt: skip
+    assert summary_lines(seen) == [
+        "Looked 3 times in 30 s: 6 requests, 1 not as described",
+        "api: 12 ms (median), before not known",
+        "After 5 s: slow",
+    ]
+    log = summary_lines({**seen, "level": {**seen["level"], "unit": "errors a minute", "errors": 2.04}})
+    assert "Log: 0 errors; 2 errors a minute, before not known" in log
+
+
+def test_a_line_without_a_log_says_nothing_of_errors() -> None:
+    seen = watch()
+    look = Round(5.0, [result()])
+    seen.take(look)
+    assert seen.line(look, 60.0).endswith("| api 100 ms | well")
+
+
+def test_an_alarm_without_a_run_offers_no_command() -> None:
+    told = alarm_sentence([{"message": "api does not answer"}], "", "production")
+    assert told == "ALARM of the watch: api does not answer. Nothing was restored by itself."

@@ -15,6 +15,7 @@ from typing import Any
 
 from .description import METHODS
 from .errors import Refused
+from .manifest import same_signature
 
 FORMAT = 1
 
@@ -70,7 +71,7 @@ def check_seal(evidence: Mapping[str, Any], key: str | None) -> None:
         raise _refused(evidence, "it was edited after it was written")
     if key and not evidence.get("signature"):
         raise _refused(evidence, "it is not signed, and rollback_signing_key is set")
-    if key and not hmac.compare_digest(str(evidence["signature"]), _sign(text, key)):
+    if key and not same_signature(evidence["signature"], _sign(text, key)):
         raise _refused(evidence, "its signature is not by this rollback_signing_key")
 
 
@@ -199,4 +200,4 @@ def _sign(text: bytes, key: str) -> str:
 
 
 def _canonical(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode(errors="surrogatepass")

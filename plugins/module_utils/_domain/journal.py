@@ -38,7 +38,7 @@ class JournalBroken(Failed):
 def event_hash(event: Event) -> str:
     """Return the SHA-256 of an event, its own hash left out, as hexadecimal digits."""
     content = {key: value for key, value in event.items() if key != "hash"}
-    return hashlib.sha256(_canonical(content).encode()).hexdigest()
+    return hashlib.sha256(_canonical(content).encode(errors="surrogatepass")).hexdigest()
 
 
 def next_event(last: Event | None, event: Event) -> Event:
@@ -72,7 +72,7 @@ def read_journal(lines: Iterable[str]) -> list[Event]:
 def _checked_event(number: int, line: str, last: Event | None) -> Event:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise JournalBroken(number, "it is not JSON") from None
     if not isinstance(event, dict) or event.get("hash") != event_hash(event):
         raise JournalBroken(number, "its hash does not match its content")

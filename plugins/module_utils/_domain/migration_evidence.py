@@ -220,7 +220,7 @@ def is_narrower(old: str, new: str) -> bool:
     texts = ("text", "character varying", "character")
     if (was in texts and now in texts) or was == now:
         whole, new_whole = _whole(was, size, scale), _whole(now, new_size, new_scale)
-        return new_whole < whole or _behind(new_size, new_scale) < _behind(size, scale)
+        return new_whole < whole or _behind(now, new_size, new_scale) < _behind(was, size, scale)
     if was in texts:
         return True
     return (was, now) in _LOSSY
@@ -233,9 +233,9 @@ def _whole(kind: str, size: int | None, scale: int | None) -> float:
     return float("inf") if size is None else size - (scale or 0)
 
 
-def _behind(size: int | None, scale: int | None) -> float:
+def _behind(kind: str, size: int | None, scale: int | None) -> float:
     """Return how many digits behind the point fit."""
-    return float("inf") if size is None else scale or 0
+    return float("inf") if size is None and kind != "character" else scale or 0
 
 
 def _parsed(name: str) -> tuple[str, int | None, int | None]:

@@ -31,11 +31,6 @@ class Words:
         self.tokens = list(tokens)
         self.position = 0
 
-    @property
-    def line(self) -> int:
-        """The line of the next token, or of the last one."""
-        return self.tokens[min(self.position, len(self.tokens) - 1)].line
-
     def at(self, *words: str) -> bool:
         """Tell whether these words come next."""
         following = self.tokens[self.position : self.position + len(words)]

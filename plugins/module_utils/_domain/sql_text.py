@@ -95,10 +95,7 @@ def _close(tokens: list[Token], statements: list[Statement]) -> None:
 
 def _tokens(text: str, line: int, comments: list[Comment]) -> Iterator[Token]:
     position = 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:  # cannot be: the last alternative takes any character
-            return
+    while match := _TOKEN.match(text, position):  # its last alternative takes any character: only the end is none
         end, kind = match.end(), str(match.lastgroup)
         if kind == "block":
             end = _end_of_block(text, end)

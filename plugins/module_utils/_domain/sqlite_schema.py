@@ -94,7 +94,7 @@ def parse_table(name: str, sql: str) -> TableText:
     for part in _parts(body):
         if part[0].upper() in _OF_THE_TABLE:
             text.checks += _checks(part)
-        elif part:
+        else:
             text.columns[unquoted(part[0])] = _column(part[1:])
     text.options = sorted(" ".join(part).upper() for part in _parts(rest) if part)
     return text

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .in_place import IN_PLACE
+from .typed import sql_name
 from .watch import summary_lines
 
 if TYPE_CHECKING:
@@ -262,5 +263,4 @@ def _kept(events: Sequence[Event], name: str) -> str:
 
 
 def _drop(database: str) -> str:
-    quoted = database.replace('"', '""')
-    return f'DROP DATABASE "{quoted}";'
+    return f"DROP DATABASE {sql_name(database)};"

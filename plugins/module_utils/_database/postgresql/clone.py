@@ -294,6 +294,7 @@ def _copy(server: Server, connection: Connection, source: str, target: str, desc
         try:
             _hand_over(connection, cursor, target, properties, description)
         except psycopg2.Error:
+            connection.rollback()
             connection.autocommit = True
             cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(target)))
             raise
