@@ -55,16 +55,16 @@ def render_report(run: Mapping[str, Any], events: Sequence[Event]) -> str:
 
 
 def _head(run: Mapping[str, Any]) -> str:
-    migrations = ", ".join(f"`{_text(name)}`" for name in run["plan"]) or "none was planned"
+    migrations = ", ".join(f"`{_literal(name)}`" for name in run["plan"]) or "none was planned"
     return "\n".join(
         [
             f"## {TITLES.get(run['kind'], 'Migration Rollback Incident Report')}",
             "",
-            f"**Outcome:** {outcome_sentence(run)}  ",
+            f"**Outcome:** {_text(outcome_sentence(run))}  ",
             f"**Date:** {run['started_at'][:16].replace('T', ' ')} UTC  ",
             f"**Migration:** {migrations}  ",
             f"**Executed By:** {_text(run['executed_by']) or 'unknown'}  ",
-            f"**Environment:** {run['environment']}, database `{_text(run['database'])}`, run `{run['run_id']}`",
+            f"**Environment:** {run['environment']}, database `{_literal(run['database'])}`, run `{run['run_id']}`",
         ]
     )
 
@@ -137,9 +137,11 @@ def _outline(value: object, depth: int) -> str:
     indent = "  " * depth
     if isinstance(value, Mapping):
         if not any(isinstance(entry, (Mapping, list)) and entry for entry in value.values()):
-            return f"{indent}- " + ", ".join(f"{_title(str(name))}: {_plain(entry)}" for name, entry in value.items())
+            return f"{indent}- " + ", ".join(
+                f"{_text(_title(str(name)))}: {_plain(entry)}" for name, entry in value.items()
+            )
         told = ((name, f"\n{_outline(e, depth + 1)}" if _nested(e) else f" {_plain(e)}") for name, e in value.items())
-        return "\n".join(f"{indent}- {_title(str(name))}:{entry}" for name, entry in told)
+        return "\n".join(f"{indent}- {_text(_title(str(name)))}:{entry}" for name, entry in told)
     if isinstance(value, list):
         return "\n".join(_outline(entry, depth) for entry in value) or f"{indent}- none"
     return f"{indent}- {_plain(value)}"
@@ -186,16 +188,22 @@ def _contacts(run: Mapping[str, Any]) -> str:
 
 
 def _code(name: str) -> str:
-    return f"`{_text(name)}`"
+    return f"`{_literal(name)}`"
 
 
 def _title(phase: str) -> str:
     return phase.replace("_", " ")
 
 
+def _literal(text: str) -> str:
+    """Keep a text from ending its place in backticks, or its line."""
+    one_line = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    return one_line.replace("\\", "\\\\").replace("`", "'").replace("<", "&lt;").strip()
+
+
 def _text(text: str) -> str:
-    """Keep a person's or a database's text from becoming markup."""
-    return str(text).replace("\\", "\\\\").replace("`", "'").replace("<", "&lt;").replace("\n", " ").strip()
+    """Keep a person's or a database's text from becoming markup: a picture would be fetched by whoever reads it."""
+    return _literal(text).replace("[", "\\[").replace("]", "\\]")
 
 
 def _cell(text: str) -> str:
