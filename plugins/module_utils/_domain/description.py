@@ -15,6 +15,13 @@ from typing import Any
 
 KEY = "balcon.rollback"
 
+_KINDS = {
+    **dict.fromkeys(("run_id", "role", "state", "lease_until", "note"), (str,)),
+    "lease_seconds": (int,),
+    "original_comment": (str, type(None)),
+    "data": (dict,),
+}
+
 ROLES = ("original", "current", "candidate", "before", "failed", "rehearsal", "trial", "restored")
 
 
@@ -51,9 +58,16 @@ def render_description(description: Description) -> str:
 
 
 def parse_description(comment: str | None) -> Description | None:
-    """Read a database's comment; None where it is a person's, or none at all."""
+    """Read a database's comment; None where it is a person's, none at all, or nothing that we can have written."""
     try:
         content = json.loads(comment or "")[KEY]
-        return Description(**content)
-    except (ValueError, KeyError, TypeError):
+        description = Description(**content)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    return description if _has_its_types(description) else None
+
+
+def _has_its_types(description: Description) -> bool:
+    """Whoever owns the database can write its comment: what is read there is not believed to be of any kind."""
+    found = vars(description)
+    return all(type(found[name]) in kinds for name, kinds in _KINDS.items())

@@ -218,7 +218,9 @@ def _close_and_compare(server: Server, counters: dict[str, Any] | None) -> str:
     with server.admin() as admin, admin.cursor() as outside:
         if not admits(outside, database):
             admit(outside, database, True)
-        with server.connect(database, autocommit=True) as connection, connection.cursor() as inside:
+        with server.connect(
+            database, autocommit=True, only_system_names=True
+        ) as connection, connection.cursor() as inside:
             admit(outside, database, False)
             end_sessions(outside, database, but=[connection.info.backend_pid])
             reason = _difference(inside, counters)
