@@ -9,12 +9,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._domain.errors import Refused
+from ._domain.errors import Refused, RollbackError
 from ._run import Run, write_private_file
 from ._trusted import read_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+CONTENTS_OF_CANDIDATE = "candidate_after.json"
+"""The file in a run's folder that holds the fingerprint of its verified candidate."""
 
 
 def path_in_run(params: Mapping[str, Any], name: str) -> Path:
@@ -57,6 +61,16 @@ def _refused(name: str, reason: str) -> Refused:
 def save_json(path: Path, content: object) -> None:
     """Write a file with mode 0600, whole or not at all, and bring it to the disk."""
     write_private_file(path, json.dumps(content, ensure_ascii=False, sort_keys=True))
+
+
+def contents_of_candidate(run: Run) -> dict[str, Any] | None:
+    """Return the fingerprint that verifying left in a run's folder; None where it is not at hand, or not private."""
+    path = run.folder / CONTENTS_OF_CANDIDATE
+    try:
+        run.check()
+        return load_json(str(path), path.name) if path.is_file() else None
+    except (RollbackError, OSError):
+        return None
 
 
 def load_json(value: Any, what: str) -> dict[str, Any]:

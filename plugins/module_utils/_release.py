@@ -44,6 +44,8 @@ def switch_release(params: Mapping[str, Any], journal: dict[str, Any], *, check_
     window.check_release(wish)
     if check_mode:
         return _result(wish, [], None)
+    if stopping:
+        window.note_release(wish)
     with window.heartbeat():
         steps = _switch_all(chosen, wish, journal)
         outcome = None
@@ -51,6 +53,8 @@ def switch_release(params: Mapping[str, Any], journal: dict[str, Any], *, check_
             limits = {"timeout": params["timeout"], "deadline": params["deadline"]}
             outcome = probe_until(endpoints, gone=stopping, **limits)
             check_probe(outcome, gone=stopping, remedy=_NOT_GONE if stopping else _NOT_HEALTHY)
+    if not stopping:
+        window.note_release(wish)
     journal["reopened"] = not stopping
     return _result(wish, steps, outcome)
 

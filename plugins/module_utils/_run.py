@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -155,6 +156,10 @@ class Run:
         """Return what the run is, as its first event says: rehearsal, rollback, restore or drill."""
         return str(self.events()[0]["data"].get("kind", ""))
 
+    def owner(self) -> dict[str, str]:
+        """Return who runs it, as the database is to say: C(executed_by), and C(host), where its tools run."""
+        return {"executed_by": str(self.events()[0]["data"].get("executed_by", "")), "host": platform.node()}
+
     def passed_phases(self) -> set[str]:
         """Return the phases of which the last event says ok, and that hold no refusal or failure."""
         events = self.events()
@@ -203,6 +208,14 @@ def _event(at: str, start: float, data: dict[str, Any], error: BaseException | N
         outcome, failure = "failed", {"error": {"kind": "failed", "message": str(error).strip(), "remedy": ""}}
     seconds = round(time.monotonic() - start, 3)
     return {"at": at, "seconds": seconds, "outcome": outcome, "changed": changed, "data": {**data, **failure}}
+
+
+def environment_of(run: Run) -> str:
+    """Return the environment as a run's journal has it, for a command to type."""
+    try:
+        return str(run.events()[0]["data"]["environment"])
+    except (RollbackError, OSError, LookupError):
+        return "<environment>"
 
 
 def do_and_record_if_possible(module: AnsibleModule, action: str, work: Callable[[dict[str, Any]], Result]) -> Result:

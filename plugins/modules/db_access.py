@@ -16,9 +16,11 @@ description:
   - It is only done for a run whose journal shows that C(preflight), C(gate) and C(back_up) passed (for a restore,
     C(preflight), C(restore) and C(gate)), and when nothing on the server would block a candidate.
   - Before it closes, it starts the run's I(keeper), a small process on the host that holds the run's lock on the
-    server, and opens the original again when the run gives no sign of life for O(lease_seconds).
+    server, and opens the original again when the run gives no sign of life for O(lease_seconds). None is started where
+    it would end with the job, in a container whose first process is the job.
   - When a session does not end, the database is open again and the module has failed.
-  - O(state=open) ends a run after its swap. The database gets its own comment back, and the keeper ends. To go back
+  - O(state=open) ends a run after its swap. That is refused where its lease has run out, or where it was taken back.
+    The database gets its own comment back, and the keeper ends. To go back
     instead, use M(balcon.rollback.db_swap) with O(balcon.rollback.db_swap#module:state=original).
 extends_documentation_fragment:
   - balcon.rollback.attributes
@@ -118,10 +120,12 @@ seconds:
   type: float
   sample: 0.11
 keeper:
-  description: The keeper; C(pid) is its process on the host, null when none was started by this call.
+  description:
+    - The keeper. C(pid) is its process on the host, C(supervisor) the one that starts it again when it was killed; null
+      when none was started by this call. C(reason) says why there is none, where it would end with the job.
   returned: when O(state=closed)
   type: dict
-  sample: {"pid": 4711}
+  sample: {"pid": 4711, "supervisor": 4710, "reason": ""}
 written:
   description:
     - With O(compared), the tables that were written to since, each with C(name), C(rows_then) and C(rows_now).
@@ -157,12 +161,16 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     close_and_look,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
+from ansible_collections.balcon.rollback.plugins.module_utils._lasting import ends_with_job
 from ansible_collections.balcon.rollback.plugins.module_utils._private_files import in_run, load_json
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, module_step
 from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import show_plain_values
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
+
+
+NO_KEEPER: dict[str, Any] = {"pid": None, "supervisor": None, "reason": ""}
 
 
 def main() -> None:
@@ -189,13 +197,18 @@ def _close(module: AnsibleModule) -> dict[str, Any]:
     server = Server(module.params["database_url"], module.params["admin_url"])
     run = Run(module.params["state_dir"], module.params["run_id"])
     with module_step(module, "close the database") as journal_data:
-        closed, pid = Closed([], []), None
+        closed = Closed([], [])
+        keeper_told = NO_KEEPER
         changed = not is_closed_by(server, run.run_id)
         if changed:
             closed = Closed(preview_closing(server, run), [])
-            if not module.check_mode:
+            ends = ends_with_job()
+            if not module.check_mode and ends:
+                keeper_told = {**NO_KEEPER, "reason": ends}
+                closed = _close_now(module, server)
+            elif not module.check_mode:
                 keeper = start_keeper(server, run, module.params["maintenance"])
-                pid = keeper.pid
+                keeper_told = {"pid": keeper.pid, "supervisor": keeper.supervisor, "reason": ""}
                 try:
                     closed = _close_now(module, server)
                 finally:
@@ -203,7 +216,7 @@ def _close(module: AnsibleModule) -> dict[str, Any]:
         ended = {
             "sessions_ended": len(closed.sessions),
             "sessions": who(closed.sessions),
-            "keeper": {"pid": pid},
+            "keeper": keeper_told,
             "written": closed.written,
         }
         journal_data.update(ended, closed=True, changed=changed, lease_seconds=module.params["lease_seconds"])
@@ -212,11 +225,12 @@ def _close(module: AnsibleModule) -> dict[str, Any]:
 
 def _close_now(module: AnsibleModule, server: Server) -> Closed:
     params = module.params
+    data = {"owner": Run(params["state_dir"], params["run_id"]).owner()}
     if not params["compared"]:
-        return Closed(close_database(server, params["run_id"], params["lease_seconds"]), [])
+        return Closed(close_database(server, params["run_id"], params["lease_seconds"], data=data), [])
     then = load_json(in_run(params, params["compared"]), "compared")
     how = {name: params[name] for name in ("accept_loss", "budget_bytes")}
-    return close_and_look(server, params["run_id"], then, params["lease_seconds"], **how)
+    return close_and_look(server, params["run_id"], then, params["lease_seconds"], **how, data=data)
 
 
 def _open(module: AnsibleModule) -> dict[str, Any]:
@@ -224,10 +238,11 @@ def _open(module: AnsibleModule) -> dict[str, Any]:
     server = Server(module.params["database_url"], module.params["admin_url"])
     with module_step(module, "end the run on the server") as journal_data:
         run_id = module.params["end_run"] or module.params["run_id"]
-        changed = may_finish(server, run_id)
+        by_itself = not module.params["end_run"]
+        changed = may_finish(server, run_id, by_itself=by_itself)
         result: dict[str, Any] = {"state": "open"}
         if not module.check_mode:
-            changed = finish_run(server, run_id)
+            changed = finish_run(server, run_id, by_itself=by_itself)
             result["lock_released"] = wait_for_release(server)
         journal_data.update(changed=changed, finished=True)
     return {"changed": changed, **result, "seconds": round(time.monotonic() - start, 3)}

@@ -250,6 +250,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.contents_since import REST, take_rest
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.fingerprint import take_fingerprint
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_state import Heartbeat
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.verification import (
@@ -318,7 +319,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         changed = False
         if not module.check_mode:
             if path:
-                save_json(path, fingerprint)
+                rest = {REST: take_rest(server, database, fingerprint, **_how_of_rest(params))} if of_run else {}
+                save_json(path, {**fingerprint, **rest})
             if of_run and comparison:
                 changed = take_step(server, of_run, comparison)
         journal_data["changed"] = changed
@@ -329,6 +331,10 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         **where,
         **(without_catalogue(result) if path else result),
     }
+
+
+def _how_of_rest(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: params[name] for name in HOW if name != "skip_tables"}
 
 
 def main() -> None:

@@ -17,8 +17,10 @@ description:
   - O(state=original) is the emergency restore, in one call, whatever the state of the run.
   - Before the swap it opens the original again; the candidate is kept, closed, as C(<database>__failed_<run>).
   - After the swap it swaps back, but only when nothing was written since. That is read from the server's tuple
-    counters, after all sessions have ended. When rows were written, or when it cannot be told, the database stays
-    closed, both are kept, and the module fails with the two exact commands between which a person decides.
+    counters, after all sessions have ended; where the server was restarted since, every row is compared with the
+    verified candidate, as its fingerprint in the run's folder has it. When rows were written, or when it cannot be
+    told, the database stays closed, both are kept, and the module fails with the two exact commands between which a
+    person decides.
 extends_documentation_fragment:
   - balcon.rollback.attributes
   - balcon.rollback.database
@@ -55,6 +57,12 @@ options:
         It says so in its comment; nothing is dropped by itself.
     type: float
     default: 24.0
+  keep_release:
+    description:
+      - For O(state=candidate). The release that runs now stays, as C(rollback_keep_release) says. That is on record
+        with the swap, so that whoever finds the run unfinished ends it and does not swap back.
+    type: bool
+    default: false
   accept_loss:
     description:
       - For O(state=original) after the swap. Swap back although rows were written, or although the run has ended.
@@ -112,7 +120,8 @@ failed_database:
   sample: shop__failed_20261123t081500a3f9
 proof:
   description:
-    - After the swap, how it is known that nothing was written since, V(counters) for the server's tuple counters.
+    - After the swap, how it is known that nothing was written since, V(counters) for the server's tuple counters, or
+      V(contents) where the server was restarted and every row is what it was in the verified candidate.
     - Empty when it did not matter.
   returned: when O(state=original)
   type: str
@@ -147,10 +156,16 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     preview_swap,
     swap_in,
 )
-from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed, RollbackError
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed
 from ansible_collections.balcon.rollback.plugins.module_utils._driver import DATABASE_ERROR
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
-from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, do_and_record_if_possible, module_step
+from ansible_collections.balcon.rollback.plugins.module_utils._private_files import contents_of_candidate
+from ansible_collections.balcon.rollback.plugins.module_utils._run import (
+    Run,
+    do_and_record_if_possible,
+    environment_of,
+    module_step,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -163,6 +178,7 @@ def main() -> None:
             "state": {"type": "str", "required": True, "choices": ["candidate", "original", "restored"]},
             "accept_loss": {"type": "bool", "default": False},
             "keep_hours": {"type": "float", "default": 24.0},
+            "keep_release": {"type": "bool", "default": False},
             "undo_run": {"type": "str"},
         },
     )
@@ -175,7 +191,8 @@ def _swap(module: AnsibleModule, copy: Copy = CANDIDATE, action: str = "swap the
     with module_step(module, action) as journal_data:
         result = preview_swap(server, module.params["run_id"], copy)
         if not module.check_mode:
-            result = swap_in(server, module.params["run_id"], module.params["keep_hours"], copy)
+            kept = module.params["keep_release"]
+            result = swap_in(server, module.params["run_id"], module.params["keep_hours"], copy, keep_release=kept)
         journal_data.update(result._asdict(), reopened=True)
     return {**result._asdict(), "opened": True}
 
@@ -193,8 +210,9 @@ def _restore(module: AnsibleModule) -> dict[str, Any]:
 
 
 def _restore_now(module: AnsibleModule, server: Server, run_id: str, journal_data: dict[str, Any]) -> Restored:
+    contents = contents_of_candidate(Run(module.params["state_dir"], run_id))
     try:
-        result = restore_original(server, run_id, accept_loss=module.params["accept_loss"])
+        result = restore_original(server, run_id, accept_loss=module.params["accept_loss"], contents=contents)
     except Failed:
         journal_data["not_undone"] = True
         raise
@@ -205,7 +223,7 @@ def _restore_now(module: AnsibleModule, server: Server, run_id: str, journal_dat
             untouched="Nothing was dropped. The database may be closed; before a swap the keeper of the run, where it "
             "lives, opens it when the lease has run out.",
             remedy="As soon as the server answers, type: ansible-playbook restore.yml "
-            f"-e env={_environment(module)} -e run={run_id}"
+            f"-e env={environment_of(Run(module.params['state_dir'], module.params['run_id']))} -e run={run_id}"
             + (" -e accept_loss=true" if module.params["accept_loss"] else ""),
         ) from error
     journal_data.update(result._asdict())
@@ -214,14 +232,6 @@ def _restore_now(module: AnsibleModule, server: Server, run_id: str, journal_dat
     if result.changed and run_id != module.params["run_id"]:
         journal_data["undone_run"] = run_id
     return result
-
-
-def _environment(module: AnsibleModule) -> str:
-    """Return the environment as the run's journal has it."""
-    with suppress(RollbackError, OSError, LookupError):
-        begin = Run(module.params["state_dir"], module.params["run_id"]).events()[0]
-        return str(begin["data"]["environment"])
-    return "<environment>"
 
 
 def _replace(module: AnsibleModule) -> dict[str, Any]:

@@ -79,6 +79,8 @@ open_run:
   description:
     - The run that is open on the database, with C(run_id), C(state), C(lease_until), and C(lease_expired), by the
       server's clock; or null.
+    - On a server also C(owner), whose run it is, C(held), why it waits for a person, C(decision) and C(reason), how it
+      would be finished now, as M(balcon.rollback.unfinished_run) says it.
   returned: success
   type: dict
   sample: {"run_id": "20261123t081500a3f9", "state": "swapped", "lease_until": "2026-11-23T08:17:00.000+00:00",

@@ -202,12 +202,19 @@ class RunOfTest:
 
     def state(self) -> str:
         """The state in which the public database says its run is."""
+        return str(self._description().get("state", ""))
+
+    def data(self) -> dict[str, Any]:
+        """What else the public database says of its run."""
+        return dict(self._description()["data"])
+
+    def _description(self) -> dict[str, Any]:
         comment = self.database.execute(
             "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
             [self.database.name],
             url=self.database.admin_url,
         )[0][0]
-        return str(json.loads(comment)["balcon.rollback"]["state"]) if comment else ""
+        return dict(json.loads(comment)["balcon.rollback"]) if comment else {}
 
 
 def applied(database: Database) -> list[str]:

@@ -118,16 +118,23 @@ def test_through_the_window(application: Application) -> None:
     stopped = application.switch("stopped")
     assert stopped["verified"]
     assert not application.pid.exists()
+    assert run.data()["stopped"]
     assert application.switch("older")["error"]["kind"] == "refused"
 
     run.enter("swapped")
     assert application.switch("stopped")["error"]["kind"] == "refused"
+    unhealthy = application.switch("older", healthy=[{"url": application.url, "status": [204]}], deadline=0.3)
+    assert unhealthy["error"]["kind"] == "failed"
+    assert run.state() == "swapped"
     older = application.switch("older")
     assert older["healthy_seconds"] is not None
     assert older["command_seconds"] > 0
+    assert run.state() == "released"
+    assert run.data()["release"]["is"] == "older"
+    assert application.switch("older")["error"]["kind"] == "refused"
     assert application.switch("newer")["error"]["kind"] == "refused"
     outcomes = [event["outcome"] for event in run.run.events()]
-    assert outcomes == ["ok", "refused", "ok", "refused", "refused", "ok", "refused"]
+    assert outcomes == ["ok", "refused", "ok", "refused", "refused", "failed", "ok", "refused", "refused"]
 
 
 def test_newer_is_judged_by_what_describes_it(application: Application) -> None:

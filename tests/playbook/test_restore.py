@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from stage import DATABASES
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain import manifest as manifests
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.written import lost_lines, lost_since
+from ansible_collections.balcon.rollback.plugins.module_utils._run import read_events
 from ansible_collections.balcon.rollback.tests.playbook.scene import (
     HOSTS,
     PROJECT,
@@ -285,10 +287,17 @@ def test_killed_between_closing_and_the_swap(
     scene.execute("production", "DELETE FROM projects WHERE title LIKE 'written after %'")
 
 
+def end_keeper(run: Path) -> None:
+    """Kill a run's keeper and its supervisor."""
+    (closed,) = [event for event in read_events(run / "journal.jsonl") if event["data"].get("keeper")]
+    for who in ("supervisor", "pid"):
+        os.kill(closed["data"]["keeper"][who], signal.SIGKILL)
+
+
 def test_killed_after_the_backup_took_the_place(
     scene: Scene, restore: Callable[..., Outcome], backup: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """The run has not ended, and can be ended either way."""
+    """Everything of the run is killed, its keeper too: it has not ended, and is ended with the backup in place."""
     backup()
     insert(scene, 3)
     restarts = tmp_path / "restarts"
@@ -301,14 +310,16 @@ def test_killed_after_the_backup_took_the_place(
         scene.wait(restarts.exists, "the application is being restarted")
     finally:
         kill_everything(process)
-    assert "is at work (state swapped)" in restore("env=production").said
-    scene.wait(lambda: not scene.sessions("production"), "its keeper has left it to a person")
+    said = restore("env=production").said
+    assert "is at work (state released)" in said
     (killed,) = scene.runs()
+    end_keeper(killed)
+    scene.wait(lambda: "gave no sign of life" in restore("env=production").said, "the lease has run out")
     looked = restore("env=production")
-    assert f"Run {killed.name} swapped and did not end" in looked.said
-    assert f"restore.yml -e env=production -e run={killed.name} -e keep_written=true" in looked.said
+    assert f"Run {killed.name} did not end, and the release for" in looked.said
+    assert f"restore.yml -e env=production -e run={killed.name} -e accept_loss=true" in looked.said
     before = scene.contents("production")
-    outcome = restore(*ASK, f"run={killed.name}", "keep_written=true", CONFIRM)
+    outcome = restore(*ASK, f"run={killed.name}", CONFIRM)
     assert outcome.exit_code == 0, outcome.output
     (record,) = outcome.records
     assert record["outcome"] == "restored"

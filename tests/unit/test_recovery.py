@@ -78,6 +78,22 @@ def test_a_run_that_swapped_is_swapped_back_or_kept() -> None:
     assert choose(seen, Request(run=RUN, keep_written=True), COMMAND).decision == "finish"
 
 
+def test_a_run_whose_release_is_on_record_is_ended_unless_the_loss_is_accepted() -> None:
+    seen = status(open_run={**open_run("released", expired=True), "decision": "go_forward", "owner": " of anna"})
+    assert choose(seen, Request(run=RUN), COMMAND).decision == "finish"
+    assert choose(seen, Request(run=RUN, accept_loss=True), COMMAND).decision == "swap_back"
+    told = " ".join(advise(seen, COMMAND))
+    assert "on record" in told
+    assert f"-e run={RUN} -e accept_loss=true" in told
+    assert f"Run {RUN} of anna" in refusal(seen, Request(to="latest_good")).message
+
+
+def test_why_a_person_must_decide_is_told() -> None:
+    held = {**open_run("swapped", expired=False), "lease_until": "", "held": "rows were written"}
+    told = " ".join(advise(status(open_run=held), COMMAND))
+    assert f"Run {RUN} waits for a person, because rows were written." in told
+
+
 def test_a_run_that_is_at_work_is_let_alone() -> None:
     seen = status(open_run=open_run("swapped", expired=False))
     assert "still at work" in refusal(seen, Request(run=RUN)).message

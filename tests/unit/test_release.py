@@ -26,7 +26,7 @@ def allowed(wish: str, run_id: str | None, state: str, of: str = RUN) -> bool:
 
 @pytest.mark.parametrize(
     ("wish", "states"),
-    [("stopped", ["verified"]), ("older", ["swapped"]), ("newer", [""]), ("restarted", ["", "swapped"])],
+    [("stopped", ["verified"]), ("older", ["swapped"]), ("newer", [""]), ("restarted", ["", "swapped", "released"])],
 )
 def test_in_a_run(wish: str, states: list[str]) -> None:
     assert [state for state in ("", *STATES) if allowed(wish, RUN, state)] == states

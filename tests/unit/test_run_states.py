@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.balcon.rollback.plugins.module_utils._domain.description import Description
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.description import Description, owner_of
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Refused
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.release import check_release
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.run_states import (
+    AFTER_SWAP,
     BEFORE_SWAP,
     REQUIRED_BEFORE_CLOSING,
     STATES,
     STEPS,
     check_gate_passed,
+    check_no_run,
     check_step,
+    on_record,
 )
 
 RUN_ID, OTHER = "20261123t081500a3f9", "20261123t091500b4e8"
@@ -42,15 +46,64 @@ def test_another_runs_database_is_never_stepped_on(step: str, state: str) -> Non
         check_step(step, OTHER, "shop", described(state))
 
 
+@pytest.mark.parametrize("state", AFTER_SWAP)
+def test_what_is_left_to_a_person_is_only_ended_or_restored(state: str) -> None:
+    held = Description(RUN_ID, "current", state, data={"held": "rows were written to it"})
+    assert [check_step(step, RUN_ID, "shop", held) for step in ("finish", "restore")] == ["", ""]
+    for step in set(STEPS) - {"finish", "restore"}:
+        with pytest.raises(Refused, match="left to a person, because rows were written to it"):
+            check_step(step, RUN_ID, "shop", held)
+
+
 def test_the_steps_lead_from_closing_to_the_end() -> None:
     state = ""
-    for step in ("close", "clone", "begin_migration", "end_migration", "verify", "swap", "finish"):
+    window = (
+        "close",
+        "clone",
+        "begin_migration",
+        "end_migration",
+        "verify",
+        "stop_release",
+        "swap",
+        "release",
+        "finish",
+    )
+    for step in window:
+        state = check_step(step, RUN_ID, "shop", described(state))
+    assert state == ""
+
+
+def test_a_restore_has_no_release_to_switch() -> None:
+    state = ""
+    for step in ("close", "replace", "finish"):
         state = check_step(step, RUN_ID, "shop", described(state))
     assert state == ""
 
 
 def test_the_original_is_only_away_after_the_swap() -> None:
-    assert set(STATES) - set(BEFORE_SWAP) == {"swapped"}
+    assert set(STATES) - set(BEFORE_SWAP) == {"swapped", "released"} == set(AFTER_SWAP)
+
+
+def test_what_is_on_record_of_the_release() -> None:
+    assert on_record("release", "now") == {"release": {"is": "older", "since": "now"}}
+    assert on_record("replace", "now") == {"release": {"is": "kept", "since": "now"}}
+    assert on_record("stop_release", "now") == {"stopped": "now"}
+    assert on_record("swap", "now") == {}
+
+
+def test_a_refusal_names_the_owner() -> None:
+    owner = {"executed_by": "anna", "host": "tools-1", "since": "2026-11-23T08:15:00.000+00:00"}
+    description = Description(RUN_ID, "original", "closed", data={"owner": owner})
+    named = f"Run {RUN_ID} of anna on tools-1, since 2026-11-23T08:15:00.000\\+00:00 is under way on shop"
+    with pytest.raises(Refused, match=named) as refusal:
+        check_step("close", OTHER, "shop", description)
+    assert refusal.value.details["owner"] == owner
+    with pytest.raises(Refused, match=named):
+        check_no_run("shop", description)
+    with pytest.raises(Refused, match=named):
+        check_release("restarted", None, "shop", description)
+    for unsaid in ({}, {"owner": None}, {"owner": {}}):
+        assert owner_of(Description(RUN_ID, "original", data=unsaid)) == ""
 
 
 def test_the_gate_lets_a_run_pass_that_did_everything() -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 SQLITE = "sqlite:"
 
+RECORDED = {"stopped": "stop_release", "older": "release"}
+"""Steps of a run that a switch of the application's release takes."""
+
 
 def is_sqlite(database_url: str) -> bool:
     """Tell whether a URL names an SQLite file."""
@@ -74,6 +77,27 @@ class Window:
         server = Server(params["database_url"], params["admin_url"])
         with locked(server) as (_cursor, description):
             check_release(wish, params["run_id"], server.database, description)
+
+    def note_release(self, wish: str) -> None:
+        """Put on record, in the run's state, that the newer release is being stopped, or that the older one is healthy.
+
+        Raises:
+            Refused: the run is not in the state that allows it, or its lease has run out.
+        """
+        params = self._params
+        if wish not in RECORDED or not params["run_id"]:
+            return
+        if self._sqlite:
+            from .sqlite.database_file import DatabaseFile
+            from .sqlite.run_state import advance as advance_file
+
+            file = DatabaseFile(params["database_url"], params["project_dir"])
+            advance_file(file, params["run_id"], RECORDED[wish])
+            return
+        from .postgresql.connection import Server
+        from .postgresql.run_state import advance
+
+        advance(Server(params["database_url"], params["admin_url"]), params["run_id"], RECORDED[wish])
 
     def heartbeat(self) -> AbstractContextManager[Any]:
         """Renew the run's lease while something long works; an SQLite file is open meanwhile, and has none to lose."""

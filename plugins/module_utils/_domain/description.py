@@ -22,6 +22,9 @@ _KINDS = {
     "data": (dict,),
 }
 
+METHODS = ("candidate", "in_place")
+"""How a run works: on a copy that takes the name, or on the database itself."""
+
 ROLES = ("original", "current", "candidate", "before", "failed", "rehearsal", "trial", "restored")
 
 
@@ -39,7 +42,10 @@ class Description:
         lease_seconds: how far each renewal moves it.
         original_comment: the comment that the database had before, or None.
         note: one sentence for a person who finds the database.
-        data: anything else that the next run needs: names, numbers. Never a secret.
+        data: anything else that the next run needs: names, numbers. Never a secret. A run in its window keeps there:
+            C(owner), who runs it: C(executed_by), C(host) and C(since); C(method), one of `METHODS`; C(stopped), since
+            when the newer release is being stopped; C(counters) of the swap; C(release), what is on record of the
+            release: C(is), C(older) or C(kept), and C(since); C(held), why it waits for a person's decision.
     """
 
     run_id: str
@@ -50,6 +56,20 @@ class Description:
     original_comment: str | None = None
     note: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+
+
+def owner_of(description: Description) -> str:
+    """Return who runs a run, for a sentence that has just named it; empty where it does not say."""
+    owner = description.data.get("owner")
+    if not isinstance(owner, dict):
+        return ""
+    person, host, since = (str(owner.get(name) or "") for name in ("executed_by", "host", "since"))
+    return f"{f' of {person}' if person else ''}{f' on {host}' if host else ''}{f', since {since}' if since else ''}"
+
+
+def method_of(description: Description) -> str:
+    """Return how a run works, one of `METHODS`."""
+    return str(description.data.get("method") or METHODS[0])
 
 
 def render_description(description: Description) -> str:

@@ -14,6 +14,7 @@ from .errors import Refused
 from .names import check_run_id
 from .run_states import BEFORE_SWAP
 from .status import UNFINISHED, UNKNOWN, is_good
+from .unfinished import GO_FORWARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -174,7 +175,8 @@ def _check_no_open_run(status: Status, command: str) -> None:
     open_run = status.get("open_run")
     if open_run:
         raise Refused(
-            f"Run {open_run['run_id']} is open on the database (state {open_run['state']}): its end comes first.",
+            f"Run {open_run['run_id']}{open_run.get('owner', '')} is open on the database (state {open_run['state']}): "
+            "its end comes first.",
             untouched=_UNTOUCHED,
             remedy=f"Bring the original back first: {command} -e run={open_run['run_id']}",
             other_run=open_run["run_id"],
@@ -217,7 +219,7 @@ def _plan_of_run(status: Status, request: Request, command: str) -> Plan:
     open_run = status.get("open_run")
     if open_run and open_run["run_id"] != run_id:
         raise Refused(
-            f"Run {open_run['run_id']} is open on the database, not run {run_id}.",
+            f"Run {open_run['run_id']}{open_run.get('owner', '')} is open on the database, not run {run_id}.",
             untouched=_UNTOUCHED,
             remedy=f"Type: {command} -e run={open_run['run_id']}",
             other_run=open_run["run_id"],
@@ -226,8 +228,8 @@ def _plan_of_run(status: Status, request: Request, command: str) -> Plan:
         return _plan_of_ended_run(status, request, command)
     if is_at_work(status):
         raise Refused(
-            f"Run {run_id} is still at work (state {open_run['state']}, its lease lasts until "
-            f"{open_run['lease_until']}).",
+            f"Run {run_id}{open_run.get('owner', '')} is still at work (state {open_run['state']}, its lease lasts "
+            f"until {open_run['lease_until']}).",
             untouched=_UNTOUCHED,
             remedy="Let it end by itself: it restores the original when a step fails, and its keeper does when it "
             f"dies. When the lease has run out, type again: {command} -e run={run_id}",
@@ -243,6 +245,10 @@ def _plan_of_run(status: Status, request: Request, command: str) -> Plan:
         return Plan("run", "open_original", run_id, "", ["Open the original again, as it is. Nothing is lost."])
     if request.keep_written:
         return Plan("run", "finish", run_id, "", ["Keep the database as it is now, open it, and end the run."])
+    if open_run.get("decision") == GO_FORWARD and not request.accept_loss:
+        line = "The release that belongs to the database is on record: end the run with what it brought."
+        back = f"To go back to before it instead: {command} -e run={run_id} -e accept_loss=true"
+        return Plan("run", "finish", run_id, "", [line, back])
     loss = "Rows written since stay only in <database>__failed_<run>." if request.accept_loss else (
         "Only where nothing was written since the swap."
     )  # fmt: skip
@@ -313,14 +319,28 @@ def _for_open_run(status: Status) -> Iterator[str | Step]:
     run_id, state = open_run["run_id"], open_run["state"]
     if is_at_work(status):
         yield (
-            f"Run {run_id} is at work (state {state}); its lease lasts until {open_run['lease_until']}. Let it end: it "
-            "restores the original when a step fails, and its keeper does when it dies. Then look again."
+            f"Run {run_id}{open_run.get('owner', '')} is at work (state {state}); its lease lasts until "
+            f"{open_run['lease_until']}. Let it end: it restores the original when a step fails, and its keeper does "
+            "when it dies. Then look again."
         )
     elif state in BEFORE_SWAP:
         yield Step(
             f"Run {run_id} died before its swap. Open {name} again, unaltered", "Nothing is lost.", f"-e run={run_id}"
         )
+    elif open_run.get("decision") == GO_FORWARD:
+        yield Step(
+            f"Run {run_id} did not end, and the release for {name} is on record. End it with what it brought",
+            "Nothing is lost.",
+            f"-e run={run_id}",
+        )
+        yield Step(
+            "Or go back to the database of before it",
+            "What was written since then stays only in the database that is set aside.",
+            f"-e run={run_id} -e accept_loss=true",
+        )
     else:
+        if open_run.get("held"):
+            yield f"Run {run_id} waits for a person, because {open_run['held']}."
         yield Step(
             f"Run {run_id} swapped and did not end. Go back to the database of before it, if nothing was written since",
             "Nothing is lost; where rows were written, it is refused and says which.",

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from .description import Description
+from .description import Description, owner_of
 from .errors import Refused
 
 ALLOWED = {
     "stopped": ("verified",),
     "older": ("swapped",),
     "newer": ("",),
-    "restarted": ("", "swapped"),
+    "restarted": ("", "swapped", "released"),
 }
 """States of the run in which a release may be stopped or started.
 
@@ -38,8 +38,8 @@ def check_release(wish: str, run_id: str | None, database: str, description: Des
     state = description.state if description else ""
     if description and state and description.run_id != run_id:
         raise Refused(
-            f"Run {description.run_id} is under way on {database} (state {state}): the release is not"
-            f" switched by {'run ' + run_id if run_id else 'anybody else'}.",
+            f"Run {description.run_id}{owner_of(description)} is under way on {database} (state {state}): the release"
+            f" is not switched by {'run ' + run_id if run_id else 'anybody else'}.",
             untouched="The release was not touched.",
             remedy="Wait until it has ended.",
             other_run=description.run_id,

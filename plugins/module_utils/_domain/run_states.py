@@ -9,14 +9,19 @@ retries and two controllers cannot get round it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .description import Description
+from .description import Description, owner_of
 from .errors import Refused
 
-STATES = ("closed", "candidate", "migrating", "migrated", "verified", "swapped")
+STATES = ("closed", "candidate", "migrating", "migrated", "verified", "swapped", "released")
 
-BEFORE_SWAP = STATES[:-1]
+BEFORE_SWAP = STATES[:5]
+
+AFTER_SWAP = STATES[5:]
+"""In the first of them nothing says yet which release belongs to the database. In C(released) that is on record: the
+older release is in place and healthy, or the inventory keeps the release, or, in a restore, there was none to switch.
+"""
 
 
 class Step(NamedTuple):
@@ -32,11 +37,31 @@ STEPS = {
     "begin_migration": Step(("candidate",), "migrating"),
     "end_migration": Step(("migrating",), "migrated"),
     "verify": Step(("migrated",), "verified"),
+    "stop_release": Step(("verified",), "verified"),
     "swap": Step(("verified",), "swapped"),
-    "replace": Step(("closed",), "swapped"),
-    "finish": Step(("swapped",), ""),
+    "release": Step(("swapped",), "released"),
+    "replace": Step(("closed",), "released"),
+    "finish": Step(AFTER_SWAP, ""),
     "restore": Step(STATES, ""),
 }
+
+KEPT, OLDER = "kept", "older"
+"""What may be on record of the release that belongs to a swapped database: it was kept, or is the older one."""
+
+
+def on_record(step: str, now: str) -> dict[str, Any]:
+    """Return what a step leaves in the description's data.
+
+    Args:
+        step: a key of `STEPS`.
+        now: the present time, UTC ISO 8601, by the server's clock.
+    """
+    if step == "stop_release":
+        return {"stopped": now}
+    if step in ("release", "replace"):
+        return {"release": {"is": OLDER if step == "release" else KEPT, "since": now}}
+    return {}
+
 
 PHASES = (
     "preflight",
@@ -77,11 +102,20 @@ def check_step(step: str, run_id: str, database: str, description: Description |
     state = description.state if description else ""
     if description and state and description.run_id != run_id:
         raise Refused(
-            f"Run {description.run_id} is under way on {database} (state {state}, lease until "
+            f"Run {description.run_id}{owner_of(description)} is under way on {database} (state {state}, lease until "
             f"{description.lease_until or 'unknown'}).",
             untouched=f"Run {run_id} changed nothing.",
             remedy="Wait until it has ended, then start again; its own journal says what it is doing.",
             other_run=description.run_id,
+            owner=description.data.get("owner"),
+        )
+    held = description.data.get("held") if description and state else None
+    if held and step not in ("finish", "restore"):
+        raise Refused(
+            f"The step {step!r} of run {run_id} was refused: {database} is left to a person, because {held}.",
+            untouched="This step changed nothing.",
+            remedy=f"What can be done is said by: ansible-playbook restore.yml -e env=… -e run={run_id}",
+            state=state,
         )
     allowed = STEPS[step].allowed_from
     if state not in allowed:
@@ -104,10 +138,11 @@ def check_no_run(database: str, description: Description | None) -> None:
     """
     if description and description.state:
         raise Refused(
-            f"Run {description.run_id} is under way on {database} (state {description.state}).",
+            f"Run {description.run_id}{owner_of(description)} is under way on {database} (state {description.state}).",
             untouched="Nothing was touched.",
             remedy="Wait until it has ended, then start again; its own journal says what it is doing.",
             other_run=description.run_id,
+            owner=description.data.get("owner"),
         )
 
 

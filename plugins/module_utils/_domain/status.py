@@ -150,7 +150,8 @@ def run_entry(run_id: str, events: Sequence[Event], *, ended: bool) -> Entry:
 
 
 def _how_it_stopped(last: Event) -> str:
-    if last["outcome"] == "ok" and last["data"].get("restored"):
+    by_keeper = last["phase"] == "restore" and last["action"].startswith("the keeper ")
+    if by_keeper or (last["outcome"] == "ok" and last["data"].get("restored")):
         return f"its controller died before it could report; at {last['at']}: {last['action']}"
     return f"it has not ended; its last event is of {last['at']} (phase {last['phase']})"
 

@@ -79,9 +79,12 @@ def _open_run(status: Mapping[str, Any]) -> Iterator[str]:
     if run:
         until = clock(run["lease_until"])
         lease = f"its lease ran out at {until}" if run["lease_expired"] else f"lease until {until}"
-        yield f"Run under way: {run['run_id']}, state {run['state']}, {lease}"
-        if run["lease_expired"]:
-            yield "  Nobody works on it any more. Next:"
+        yield f"Run under way: {run['run_id']}{run.get('owner', '')}, state {run['state']}, {lease}"
+        if run.get("held"):
+            yield f"  It waits for a person, because {run['held']}. What can be done is said by:"
+            yield "    ansible-playbook playbooks/restore.yml -e env=…"
+        elif run["lease_expired"]:
+            yield f"  Nobody works on it any more. {run.get('reason', '')} Next:".replace("  Next", " Next")
             yield f"    ansible-playbook playbooks/restore.yml -e env=… -e run={run['run_id']}"
     elif status["database"]["reachable"]:
         yield "Run under way: none"

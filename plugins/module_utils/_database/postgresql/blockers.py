@@ -12,6 +12,7 @@ from ..._domain.names import parse_derived_name
 from ..._driver import one_row
 from .properties import carry_over_problems, read_properties
 from .run_lock import run_lock_holder
+from .run_state import owner_of_run
 from .sessions import read_sessions
 
 if TYPE_CHECKING:
@@ -244,6 +245,6 @@ def _lock_blockers(cursor: Cursor, database: str, run_id: str | None) -> Iterato
         yield Blocker(
             "other_run",
             holder,
-            f"Another run has the lock of {database}: {holder}.",
+            f"Another run has the lock of {database}: {holder}{owner_of_run(cursor, database)}.",
             "Wait until it has ended.",
         )

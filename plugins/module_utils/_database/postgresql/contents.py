@@ -116,9 +116,9 @@ def list_tables(
     """
     cursor.execute(_TABLES, {"safe": list(SAFE_TYPES)})
     rows = cursor.fetchall()
-    left_out = {_qualified(name) for name in skip_tables}
+    left_out = {qualified(name) for name in skip_tables}
     skipped_columns = {
-        _qualified(name): {unquote(column) for column in columns} for name, columns in skip_columns.items()
+        qualified(name): {unquote(column) for column in columns} for name, columns in skip_columns.items()
     }
     found = Tables()
     for identity, kind, oid, size, columns in rows:
@@ -138,7 +138,7 @@ def _chosen(columns: list[list[str]], method: str, skipped: set[str]) -> dict[st
     return {name: how for name, kind, how in columns if kind not in generated and unquote(name) not in skipped}
 
 
-def _qualified(name: str) -> str:
+def qualified(name: str) -> str:
     return name if "." in name else f"public.{name}"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..._domain.description import Description, render_description
 from ..._domain.errors import Failed, Refused
 from ..._domain.names import derived_name
-from ..._domain.run_states import check_no_run
+from ..._domain.run_states import AFTER_SWAP, check_no_run
 from .relatives import admit, admits, find_relative
 from .restore import ways_on
 from .run_state import locked, read_comment, write_comment
@@ -62,7 +62,7 @@ def hold(server: Server, run_id: str, because: str, *, check_mode: bool = False)
     start = time.monotonic()
     before = derived_name(server.database, "before", run_id)
     with locked(server) as (cursor, description):
-        held = bool(description and description.run_id == run_id and description.state == "swapped")
+        held = bool(description and description.run_id == run_id and description.state in AFTER_SWAP)
         if not held:
             check_no_run(server.database, description)
         _check_before(cursor, server, before)

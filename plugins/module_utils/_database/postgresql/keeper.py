@@ -1,10 +1,13 @@
 # Copyright: (c) 2026, the balcon.rollback authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The keeper: a small process that holds a run's lock, and opens the original again when nobody else is left to do it.
+"""The keeper: a small process that holds a run's lock, and finishes the run when nobody else is left to do it.
 
 It is forked by the module that closes the database, and outlives it, its controller and its job. Everything it needs is
 imported before: Ansible removes the module's archive when the module ends.
+
+It is a pair: a supervisor that does nothing but wait for the keeper, and forks it again when it was killed. A keeper
+whose supervisor was killed forks a keeper of its own, and becomes its supervisor.
 """
 
 from __future__ import annotations
@@ -20,14 +23,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..._domain.description import parse_description
 from ..._domain.errors import Failed, Refused, RollbackError
 from ..._domain.readable import readable_line
-from ..._domain.run_states import BEFORE_SWAP
+from ..._domain.unfinished import (
+    ASK,
+    GO_FORWARD,
+    NOTHING,
+    OPEN_ORIGINAL,
+    RESTORE_DUMP,
+    RUN_OUT,
+    SWAP_BACK,
+    WAIT,
+    decide,
+)
 from ..._driver import psycopg2
 from ..._maintenance import provider
-from ..._run import utc_now
+from ..._private_files import contents_of_candidate
+from ..._run import environment_of, utc_now
 from .clone_session import is_copying
-from .restore import restore_original
+from .contents_since import written_by_contents
+from .relatives import admits
 from .run_lock import CHANNEL, keeper_name, run_lock_holder, take_run_lock
-from .run_state import lease_has_run_out, read_comment
+from .run_state import lease_has_run_out, owner_of_run, read_comment
+from .unfinished import finish, is_left, leave, look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,15 +51,23 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
     from ..._domain.description import Description
+    from ..._domain.unfinished import Decision, Seen
     from ..._run import Run
     from .connection import Server
+    from .unfinished import Finished
 
 LOOK_SECONDS = 0.5
+CLOCK_SLACK = 2 * LOOK_SECONDS
+"""How much longer than its lease a run gets by the keeper's own clock: it may have seen the renewal late."""
+
 START_SECONDS = 20.0
 GIVE_UP_SECONDS = 600.0
 """How long a keeper that cannot reach the server goes on trying after the lease."""
 
 READY = b"ready"
+
+IMPORTED_IN_TIME = (written_by_contents,)
+"""What a restore imports when it needs it, and a keeper could not import any more."""
 
 
 class Keeper(NamedTuple):
@@ -51,10 +75,12 @@ class Keeper(NamedTuple):
 
     Attributes:
         pid: its process.
+        supervisor: the process that forks it again when it was killed.
         alive: our end of a pipe. While it is open, the keeper knows that the closing is still under way.
     """
 
     pid: int
+    supervisor: int
     alive: int
 
     def release(self) -> None:
@@ -86,7 +112,7 @@ def start_keeper(server: Server, run: Run, maintenance: Mapping[str, Any] | None
     os.close(alive_child)
     os.waitpid(child, 0)
     try:
-        return Keeper(_wait_until_ready(server, run, ready), alive)
+        return Keeper(*_wait_until_ready(server, run, ready), alive)
     except BaseException:
         os.close(alive)
         raise
@@ -94,18 +120,19 @@ def start_keeper(server: Server, run: Run, maintenance: Mapping[str, Any] | None
         os.close(ready)
 
 
-def _wait_until_ready(server: Server, run: Run, ready: int) -> int:
+def _wait_until_ready(server: Server, run: Run, ready: int) -> tuple[int, int]:
     answer = os.read(ready, 4096) if select.select([ready], [], [], START_SECONDS)[0] else b""
     with server.admin() as connection, connection.cursor() as cursor:
-        holder = run_lock_holder(cursor, server.database)
+        holder, owner = run_lock_holder(cursor, server.database), owner_of_run(cursor, server.database)
     if answer.startswith(READY) and holder and keeper_name(run.run_id) in holder:
-        return int(answer[len(READY) :])
+        pid, supervisor = answer[len(READY) :].split()
+        return int(pid), int(supervisor)
     if holder:
         raise Refused(
-            f"Another run has the lock of {server.database}: {holder}.",
+            f"Another run has the lock of {server.database}: {holder}{owner}.",
             untouched="Nothing was touched.",
             remedy="Wait until it has ended. A keeper ends within a second after its run; one whose run was killed "
-            "restores the database when the lease has run out, and ends.",
+            "finishes it when the lease has run out, and ends.",
             holder=holder,
         )
     raise Failed(
@@ -122,7 +149,7 @@ def _become_keeper(server: Server, run: Run, maintenance: Mapping[str, Any] | No
         if os.fork():
             os._exit(0)
         _detach(run, ready, alive)
-        _Watch(server, run, maintenance, ready, alive).run_until_over()
+        _Pair(server, run, maintenance, ready, alive).keep()
     except BaseException as error:  # noqa: BLE001  # nobody is above us to catch it
         _log(f"ended by {type(error).__name__}: {error}")
         os._exit(1)
@@ -156,8 +183,8 @@ def _log(message: str) -> None:
     sys.stderr.flush()
 
 
-class _Watch:
-    """What the keeper does all the time.
+class _Pair:
+    """The keeper and its supervisor.
 
     Args:
         server: the server, with the public name of the database.
@@ -168,47 +195,90 @@ class _Watch:
     """
 
     def __init__(self, server: Server, run: Run, maintenance: Mapping[str, Any] | None, ready: int, alive: int) -> None:
+        self._watch = _Watch(server, run, maintenance, ready, alive)
+
+    def keep(self) -> None:
+        """Supervise until the keeper has ended by itself; be the keeper in the child, and never return there."""
+        while True:
+            child = os.fork()
+            if child == 0:
+                self._be_the_keeper()
+            self._watch.forget_ready()
+            _none, status = os.waitpid(child, 0)
+            if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
+                return
+            how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
+            _log(f"the keeper (process {child}) was ended by {how}: another one takes its place")
+            time.sleep(LOOK_SECONDS)
+
+    def _be_the_keeper(self) -> None:
+        try:
+            over = self._watch.run_until_over(os.getppid())
+            if not over:
+                _log("the supervisor is gone: the keeper takes its place, and starts another keeper")
+                self.keep()
+        except BaseException as error:  # noqa: BLE001  # nobody is above us but the supervisor
+            _log(f"ended by {type(error).__name__}: {error}")
+            os._exit(1)
+        os._exit(0)
+
+
+class _Watch:
+    """What the keeper does all the time; the arguments are those of `_Pair`."""
+
+    def __init__(self, server: Server, run: Run, maintenance: Mapping[str, Any] | None, ready: int, alive: int) -> None:
         self._server = server
         self._run = run
         self._maintenance = maintenance
         self._ready: int | None = ready
         self._alive = alive
+        self._supervisor = 0
         self._give_up_at = time.monotonic() + GIVE_UP_SECONDS
+        self._lease, self._lease_seen_at = "", 0.0
 
-    def run_until_over(self) -> None:
-        """Keep the run until it is over, through lost connections."""
+    def forget_ready(self) -> None:
+        """Close our end of the pipe that says that the lock is held."""
+        if self._ready is not None:
+            os.close(self._ready)
+            self._ready = None
+
+    def run_until_over(self, supervisor: int) -> bool:
+        """Keep the run until it is over, through lost connections; False where the supervisor is gone."""
+        self._supervisor = supervisor
+        self._give_up_at = time.monotonic() + GIVE_UP_SECONDS
         while time.monotonic() < self._give_up_at:
             try:
-                self._keep()
+                return self._keep()
             except (psycopg2.Error, RollbackError) as error:
                 if self._ready is not None:
                     self._answer(str(error).encode())
-                    return
+                    return True
                 _log(f"trying again: {str(error).strip()}")
                 time.sleep(LOOK_SECONDS)
-            else:
-                return
         _log("gave up")
+        return True
 
-    def _keep(self) -> None:
+    def _keep(self) -> bool:
         with self._server.admin() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT set_config('application_name', %s, false)", [keeper_name(self._run.run_id)])
             locked = take_run_lock(cursor, self._server.database)
-            if self._ready is not None:
-                self._answer(READY + str(os.getpid()).encode() if locked else b"the lock is held by another session")
+            pids = f"{os.getpid()} {self._supervisor}".encode()
+            self._answer(READY + pids if locked else b"the lock is held by another session")
             if not locked and not self._description(cursor):
-                return
+                return True
             cursor.execute(f'LISTEN "{CHANNEL}"')
             _log(f"keeps run {self._run.run_id}" + ("" if locked else ", without its lock"))
             while self._goes_on(cursor):
+                if os.getppid() != self._supervisor:
+                    return False
                 select.select([connection], [], [], LOOK_SECONDS)
                 connection.poll()
+        return True
 
     def _answer(self, text: bytes) -> None:
         if self._ready is not None:
             os.write(self._ready, text)
-            os.close(self._ready)
-            self._ready = None
+            self.forget_ready()
 
     def _description(self, cursor: Cursor) -> Description | None:
         """Return what the database says of our run; None when that is over, or has not begun."""
@@ -222,38 +292,93 @@ class _Watch:
         description = self._description(cursor)
         if description is None:
             if not closing:
-                _log("the run is over")
+                _log(
+                    "the run is over" if admits(cursor, self._server.database) else "the run is over, or cannot be seen"
+                )
             return closing
+        if description.data.get("held"):
+            _log(f"a person decides, because {description.data['held']}")
+            return False
         self._give_up_at = time.monotonic() + description.lease_seconds + GIVE_UP_SECONDS
-        if not lease_has_run_out(cursor, description) or is_copying(cursor, self._run.run_id):
+        if not self._has_run_out(cursor, description) or is_copying(cursor, self._run.run_id):
             return True
-        if description.state not in BEFORE_SWAP:
-            _log("the lease has run out after the swap: a person decides")
-            return False
-        return not self._restore(description)
+        return not self._finish()
 
-    def _restore(self, description: Description) -> bool:
-        """Open the original again; False where the run went on at the last moment."""
-        restored = restore_original(self._server, self._run.run_id, only_after_lease=True)
-        if not restored.changed:
+    def _has_run_out(self, cursor: Cursor, description: Description) -> bool:
+        """Tell whether the run gives no sign of life: by the server's clock, or by our own, if that was set back."""
+        now = time.monotonic()
+        if description.lease_until != self._lease:
+            self._lease, self._lease_seen_at = description.lease_until, now
+        if lease_has_run_out(cursor, description):
+            return True
+        return bool(description.lease_until) and now - self._lease_seen_at > description.lease_seconds + CLOCK_SLACK
+
+    def _finish(self) -> bool:
+        """Finish the run as `decide` says; False where it goes on, or is to be looked at once more."""
+        contents = contents_of_candidate(self._run)
+        seen = look(self._server, lease=RUN_OUT, can_prove=bool(contents))
+        decision = decide(seen)
+        _log(decision.reason)
+        if decision.kind in (WAIT, NOTHING):
             return False
-        _log(restored.message)
+        if decision.kind == RESTORE_DUMP:
+            self._record_left(
+                decision.reason, f"{self._server.database} stays shut until the next run restores the dump."
+            )
+            return True
+        if decision.kind == ASK:
+            return self._leave(seen, decision.reason)
+        try:
+            finished = finish(self._server, seen, decision, contents)
+        except Failed as error:
+            if decision.kind != SWAP_BACK:
+                raise
+            if not is_left(self._server, self._run.run_id):
+                return self._leave(seen, error.message)
+            self._record_left(error.message, error.untouched)
+            return True
+        if finished.changed:
+            self._record_finished(decision, finished)
+        return finished.changed
+
+    def _leave(self, seen: Seen, reason: str) -> bool:
+        """Leave the database open, as it is, to a person: a serving database is not taken away with nobody there."""
+        if seen.description is None or not leave(self._server, seen.description, reason.rstrip(".")):
+            return False
+        self._record_left(reason, f"{self._server.database} is open, as it was; nothing was taken away.")
+        return True
+
+    def _record_left(self, reason: str, untouched: str) -> None:
+        error = {
+            "kind": "failed",
+            "message": reason,
+            "untouched": untouched,
+            "remedy": f"What can be done is said by: ansible-playbook restore.yml -e env={environment_of(self._run)}",
+        }
+        self._record("the keeper left the run to a person", outcome="failed", data={"error": error, "not_undone": True})
+
+    def _record_finished(self, decision: Decision, finished: Finished) -> None:
+        _log(finished.message)
         problem = self._turn_maintenance_off()
-        self._run.record(
-            "restore",
-            "the keeper opened the original again",
-            seconds=restored.seconds,
+        forward = decision.kind == GO_FORWARD
+        actions = {OPEN_ORIGINAL: "opened the original again", GO_FORWARD: "ended the run with what it brought"}
+        self._record(
+            f"the keeper {actions.get(decision.kind, 'swapped the original back')}",
+            seconds=finished.data.get("restore_seconds", 0.0),
             changed=True,
             data={
-                "reason": f"the lease ran out at {description.lease_until} in state {description.state}",
-                "restored": True,
-                "restore_seconds": restored.seconds,
-                "restored_from": restored.restored_from,
-                "failed_database": restored.failed_database,
+                "reason": decision.reason,
+                **({"finished": True} if forward else {"restored": True}),
+                **finished.data,
                 "maintenance": problem,
             },
         )
-        return True
+
+    def _record(self, action: str, **event: Any) -> None:
+        try:
+            self._run.record("restore", action, **event)
+        except (RollbackError, OSError) as error:
+            _log(f"this could not be written into the journal: {action}: {error}")
 
     def _turn_maintenance_off(self) -> str:
         if not self._maintenance:

@@ -11,28 +11,31 @@ printed.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..._domain.description import Description, render_description
 from ..._domain.errors import Failed, Refused, RollbackError
 from ..._domain.names import derived_name
-from ..._domain.run_states import BEFORE_SWAP, check_step
+from ..._domain.run_states import AFTER_SWAP, BEFORE_SWAP, check_step
 from ..._driver import psycopg2, sql
 from .clone_session import end_copies
 from .counters import rows_written, unproven_because
+from .inside import JOBS, inside
 from .relatives import admit, admits, find_relative, rename
 from .run_lock import tell_keeper
-from .run_state import lease_has_run_out, locked, write_comment
+from .run_state import locked, write_comment
 from .sessions import end_sessions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from psycopg2.extensions import cursor as Cursor
 
     from .connection import Server
 
-PROOF = "counters"
+PROOF, PROOF_BY_CONTENTS = "counters", "contents"
 
 _UNTOUCHED = "There is nothing to restore: run {run_id} is not open on {database}."
 
@@ -46,8 +49,8 @@ class Restored(NamedTuple):
         changed: False where there was nothing to restore.
         restored_from: ``before_swap``, ``after_swap`` or ``nothing``.
         failed_database: the name under which the candidate is kept for study, or None where there was none.
-        proof: how it is known that nothing was written since the swap: `PROOF`; empty where that did not matter, and
-            ``none, the loss was accepted`` where a person took it upon himself.
+        proof: how it is known that nothing was written since the swap: `PROOF` or `PROOF_BY_CONTENTS`; empty where that
+            did not matter, and ``none, the loss was accepted`` where a person took it upon himself.
         seconds: how long it took.
         message: one sentence for a person.
     """
@@ -61,16 +64,25 @@ class Restored(NamedTuple):
 
 
 def restore_original(
-    server: Server, run_id: str, *, only_after_lease: bool = False, accept_loss: bool = False
+    server: Server,
+    run_id: str,
+    *,
+    unattended: str | None = None,
+    accept_loss: bool = False,
+    contents: Mapping[str, Any] | None = None,
 ) -> Restored:
     """Bring production's own database back, whatever the state of this run.
 
     Args:
         server: the server, with the public name of the database.
         run_id: the run that is to be undone.
-        only_after_lease: do nothing while the run's lease lasts, or when the run has swapped; the keeper asks so.
+        unattended: nobody is there to decide, and the run is given up: the lease that ran out, as its description has
+            it. Nothing is done where it was renewed since, or where the release is on record. Where rows were written,
+            the database is left open as it is.
         accept_loss: swap back although rows were written since the swap, and also after the run has ended. Those rows
             stay in the failed database.
+        contents: the fingerprint of the verified candidate, where it is at hand: it proves what the server's counters
+            cannot, when the server was restarted since the swap.
 
     Raises:
         Refused: another run is open; nothing was changed.
@@ -80,20 +92,26 @@ def restore_original(
     start = time.monotonic()
     with locked(server) as (cursor, description):
         state = _state_of(server, run_id, description)
-        if (
-            description
-            and state in BEFORE_SWAP
-            and not (only_after_lease and not lease_has_run_out(cursor, description))
-        ):
-            _open_original(cursor, server, description)
-        elif state in BEFORE_SWAP or only_after_lease:
+        if unattended is not None and not _is_given_up(description, unattended):
             return _nothing("The run goes on.", start)
+        if description and state in BEFORE_SWAP:
+            _open_original(cursor, server, description)
     if state in BEFORE_SWAP:
         return _before_swap(server, run_id, start)
     if state or (accept_loss and _before_exists(server, run_id)):
-        return _after_swap(server, run_id, description, accept_loss, start)
+        going_back = _GoingBack(server, run_id, description if state else None, accept_loss, unattended is not None)
+        return going_back.go(contents, start)
     _set_candidate_aside(server, run_id)
     return _nothing(_UNTOUCHED.format(database=server.database, run_id=run_id), start)
+
+
+def _is_given_up(description: Description | None, lease: str) -> bool:
+    return bool(
+        description
+        and description.state in (*BEFORE_SWAP, AFTER_SWAP[0])
+        and description.lease_until == lease
+        and not description.data.get("held")
+    )
 
 
 def preview_restore(server: Server, run_id: str, *, accept_loss: bool = False) -> Restored:
@@ -186,84 +204,151 @@ def _before_exists(server: Server, run_id: str) -> bool:
         return find_relative(cursor, server.database, derived_name(server.database, "before", run_id)) is not None
 
 
-def _after_swap(
-    server: Server, run_id: str, description: Description | None, accept_loss: bool, start: float
-) -> Restored:
-    counters = description.data.get("counters") if description and description.run_id == run_id else None
-    commands = ways_on(server, run_id)
-    try:
-        reason = _close_and_compare(server, counters)
-        if reason and not accept_loss:
-            raise _written(server, run_id, reason, commands)
-        failed = _swap_back(server, run_id)
-    except (psycopg2.Error, Refused) as error:
-        raise _not_restored(server, str(error).strip(), commands) from error
-    return Restored(
-        changed=True,
-        restored_from="after_swap",
-        failed_database=failed,
-        proof="none, the loss was accepted" if reason else PROOF,
-        seconds=_since(start),
-        message=f"{server.database} is again what it was before. The candidate is kept, closed, as {failed}.",
-    )
+class _GoingBack:
+    """Going back after the swap, which takes the proof that nothing was written since, or a person's word.
 
-
-def _close_and_compare(server: Server, counters: dict[str, Any] | None) -> str:
-    """Close the database, and say why it cannot go back: empty where it is proven that nothing was written.
-
-    The counters can only be read from inside, so our session is opened before the database closes; where an earlier
-    restore left it closed, it is open for that moment. Whatever is written in it is counted, too.
+    Args:
+        server: the server, with the public name of the database.
+        run_id: the run that is undone.
+        description: what the database says of it; None where it has ended, or another description is there.
+        accept_loss: a person has taken it on himself.
+        unattended: nobody is there: where rows were written, the database is open afterwards.
     """
-    database = server.database
-    with server.admin() as admin, admin.cursor() as outside:
-        if not admits(outside, database):
-            admit(outside, database, True)
-        with server.connect(
-            database, autocommit=True, only_system_names=True
-        ) as connection, connection.cursor() as inside:
-            admit(outside, database, False)
-            end_sessions(outside, database, but=[connection.info.backend_pid])
-            reason = _difference(inside, counters)
-        end_sessions(outside, database)
-    return reason
+
+    def __init__(
+        self, server: Server, run_id: str, description: Description | None, accept_loss: bool, unattended: bool
+    ) -> None:
+        self._server = server
+        self._run_id = run_id
+        self._description = description
+        self._accept_loss = accept_loss
+        self._unattended = unattended
+        self._commands = ways_on(server, run_id)
+
+    def go(self, contents: Mapping[str, Any] | None, start: float) -> Restored:
+        """Close, prove and swap back; `restore_original` says the rest."""
+        server = self._server
+        try:
+            proof = self._close_and_prove(contents)
+            if proof.reason and not self._accept_loss:
+                self._leave(proof.reason)
+                raise _written(server, self._run_id, proof.reason, self._commands, open_=self._unattended)
+            failed = self._swap_back()
+        except (psycopg2.Error, Refused) as error:
+            raise _not_restored(server, str(error).strip(), self._commands) from error
+        if failed is None:
+            return _nothing("The run goes on.", start)
+        return Restored(
+            changed=True,
+            restored_from="after_swap",
+            failed_database=failed,
+            proof="none, the loss was accepted" if proof.reason else proof.by,
+            seconds=_since(start),
+            message=f"{server.database} is again what it was before. The candidate is kept, closed, as {failed}.",
+        )
+
+    def _close_and_prove(self, contents: Mapping[str, Any] | None) -> _Proof:
+        """Close the database, and say why it cannot go back.
+
+        The counters can only be read from inside, so our sessions are opened before the database closes; where an
+        earlier restore left it closed, it is open for that moment. Whatever is written in it is counted, too.
+        """
+        database = self._server.database
+        counters = self._description.data.get("counters") if self._description else None
+        with self._server.admin() as admin, admin.cursor() as outside:
+            if not admits(outside, database):
+                admit(outside, database, True)
+            wanted = contents if contents and self._cannot_count(counters) else None
+            with inside(self._server, JOBS + 1 if wanted else 1) as (within, pids):
+                admit(outside, database, False)
+                end_sessions(outside, database, but=pids)
+                proof = _prove(within, counters, wanted)
+            end_sessions(outside, database)
+        return proof
+
+    def _cannot_count(self, counters: Mapping[str, Any] | None) -> str:
+        with self._server.connect(only_system_names=True) as connection, connection.cursor() as cursor:
+            return _UNKNOWN if counters is None else unproven_because(cursor, counters)
+
+    def _leave(self, reason: str) -> None:
+        """Write down that a person decides; where nobody is there, let everybody in again."""
+        with locked(self._server) as (cursor, description):
+            if description and description.run_id == self._run_id and description.state:
+                write_comment(cursor, self._server.database, render_description(left_to_a_person(description, reason)))
+            if self._unattended:
+                admit(cursor, self._server.database, True)
+
+    def _swap_back(self) -> str | None:
+        """Exchange the names in one transaction; None where the run went on, or ended, since it was looked at."""
+        server, run_id = self._server, self._run_id
+        before = derived_name(server.database, "before", run_id)
+        failed = derived_name(server.database, "failed", run_id)
+        with locked(server) as (cursor, description):
+            if self._description and not _is_the_same(description, self._description, self._unattended):
+                admit(cursor, server.database, True)
+                return None
+            relative = find_relative(cursor, server.database, before)
+            if relative is None:
+                raise Refused(
+                    f"There is no database {before!r} on this server.", remedy="Somebody dropped or renamed it."
+                )
+            rename(cursor, server.database, failed)
+            rename(cursor, before, server.database)
+            write_comment(cursor, failed, _failed_comment(server.database, run_id))
+            original = relative.description.original_comment if relative.description else None
+            write_comment(cursor, server.database, original)
+            admit(cursor, server.database, True)
+            tell_keeper(cursor, run_id)
+        return failed
 
 
-def _difference(inside: Cursor, counters: dict[str, Any] | None) -> str:
-    if counters is None:
-        return _UNKNOWN
-    unproven = unproven_because(inside, counters)
-    if unproven:
-        return f"it cannot be told whether rows were written to it since the swap, because {unproven}"
-    written = rows_written(inside, counters)
+class _Proof(NamedTuple):
+    """Why a database cannot go back, empty where it is proven that nothing was written; and by what it is proven."""
+
+    reason: str
+    by: str = PROOF
+
+
+def left_to_a_person(description: Description, reason: str) -> Description:
+    """Return the description of a run that nobody goes on with until a person has decided: it has no lease any more."""
+    return replace(description, lease_until="", data={**description.data, "held": reason})
+
+
+def _is_the_same(description: Description | None, then: Description, unattended: bool) -> bool:
+    if description is None or (description.run_id, description.state) != (then.run_id, then.state):
+        return False
+    return not unattended or description.lease_until == then.lease_until
+
+
+def _prove(within: Server, counters: Mapping[str, Any] | None, contents: Mapping[str, Any] | None) -> _Proof:
+    with within.connect() as connection, connection.cursor() as cursor:
+        unproven = _UNKNOWN if counters is None else unproven_because(cursor, counters)
+        if counters is not None and not unproven:
+            return _Proof(written_since(cursor, counters))
+    if contents is None:
+        return _Proof(_UNKNOWN if counters is None else _UNPROVEN.format(because=unproven))
+    from .contents_since import written_by_contents  # only now: a restore is to be quick
+
+    return _Proof(written_by_contents(within, contents), PROOF_BY_CONTENTS)
+
+
+def written_since(cursor: Cursor, counters: Mapping[str, Any]) -> str:
+    """Say which rows the counters show to be written since they were read; empty where they show none."""
+    written = rows_written(cursor, counters)
     tables = ", ".join(f"{table} ({rows} rows)" for table, rows in sorted(written.items()))
     return f"rows were written to it since the swap: {tables}" if written else ""
 
 
 _UNKNOWN = "nothing on record tells whether rows were written to it since the swap"
 
-
-def _swap_back(server: Server, run_id: str) -> str:
-    before = derived_name(server.database, "before", run_id)
-    failed = derived_name(server.database, "failed", run_id)
-    with locked(server) as (cursor, _description):
-        relative = find_relative(cursor, server.database, before)
-        if relative is None:
-            raise Refused(f"There is no database {before!r} on this server.", remedy="Somebody dropped or renamed it.")
-        rename(cursor, server.database, failed)
-        rename(cursor, before, server.database)
-        write_comment(cursor, failed, _failed_comment(server.database, run_id))
-        original = relative.description.original_comment if relative.description else None
-        write_comment(cursor, server.database, original)
-        admit(cursor, server.database, True)
-        tell_keeper(cursor, run_id)
-    return failed
+_UNPROVEN = "it cannot be told whether rows were written to it since the swap, because {because}"
 
 
-def _written(server: Server, run_id: str, reason: str, commands: dict[str, str]) -> Failed:
+def _written(server: Server, run_id: str, reason: str, commands: dict[str, str], *, open_: bool) -> Failed:
     return Failed(
         f"{server.database} was not restored: {reason}.",
-        untouched=f"It is closed, and both databases are kept: {server.database} and "
-        f"{derived_name(server.database, 'before', run_id)}.",
+        untouched=f"It is {'open, as it was' if open_ else 'closed'}, and both databases are kept: {server.database} "
+        f"and {derived_name(server.database, 'before', run_id)}.",
         remedy=f"Decide, then type one of the two in psql, in database {server.maintenance_database}, as the owner. To "
         f"keep what was written: {commands['keep']} To go back, and lose it: {commands['go_back']}",
         commands=commands,

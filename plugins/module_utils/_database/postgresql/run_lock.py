@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..._driver import one_row
-from .run_state import RUN_LOCK_SPACE
+from .run_state import RUN_LOCK_SPACE, lock_holder
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
@@ -23,32 +23,28 @@ def keeper_name(run_id: str) -> str:
 
 
 def take_run_lock(cursor: Cursor, database: str) -> bool:
-    """Take the lock of a database's runs for this session; False where another session has it.
+    """Take the lock of a database's runs for this session; False where another session of the server has it.
 
     Args:
         cursor: in the maintenance database.
         database: the public name of the database.
     """
     cursor.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", [RUN_LOCK_SPACE, database])
-    return bool(one_row(cursor)[0])
+    if not one_row(cursor)[0]:
+        return False
+    if lock_holder(cursor, RUN_LOCK_SPACE, database) is None:
+        return True
+    cursor.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", [RUN_LOCK_SPACE, database])
+    return False
 
 
 def run_lock_holder(cursor: Cursor, database: str) -> str | None:
-    """Return who holds the lock of a database's runs, or None.
+    """Return who else holds the lock of a database's runs, or None.
 
     Returns:
         The application name of the session, which names the run, and its pid.
     """
-    cursor.execute(
-        "SELECT coalesce(nullif(a.application_name, ''), 'a session without a name') || ' (pid ' || l.pid || ')' "
-        "FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid "
-        "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = %s::bigint::oid "
-        "AND l.objid = (hashtext(%s)::bigint & 4294967295)::oid "
-        "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-        [RUN_LOCK_SPACE, database],
-    )
-    row = cursor.fetchone()
-    return str(row[0]) if row else None
+    return lock_holder(cursor, RUN_LOCK_SPACE, database)
 
 
 def tell_keeper(cursor: Cursor, run_id: str) -> None:

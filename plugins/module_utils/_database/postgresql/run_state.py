@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..._domain.description import Description, parse_description, render_description
+from ..._domain.description import Description, owner_of, parse_description, render_description
 from ..._domain.errors import Refused
-from ..._domain.run_states import BEFORE_SWAP, check_step
+from ..._domain.run_states import BEFORE_SWAP, check_step, on_record
 from ..._driver import one_row, psycopg2, sql
 
 if TYPE_CHECKING:
@@ -38,14 +40,69 @@ def read_comment(cursor: Cursor, database: str) -> str | None:
     return row[0] if row else None
 
 
+def owner_of_run(cursor: Cursor, database: str) -> str:
+    """Return whose run is open on a database, for a sentence that has just named the run; empty where none is."""
+    description = parse_description(read_comment(cursor, database))
+    return owner_of(description) if description and description.state else ""
+
+
 def write_comment(cursor: Cursor, database: str, comment: str | None) -> None:
     """Set or remove a database's comment."""
     cursor.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(database), sql.Literal(comment)))
 
 
+ELSEWHERE_SECONDS = 60.0
+"""How long a session in another maintenance database may hold a state; it holds it for one transaction."""
+
+_HOLDERS = """
+SELECT coalesce(nullif(a.application_name, ''), 'a session without a name') || ' (pid ' || l.pid || ')'
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = %s::bigint::oid
+  AND l.objid = (hashtext(%s)::bigint & 4294967295)::oid AND l.pid <> pg_backend_pid()
+"""
+
+
+def lock_holder(cursor: Cursor, space: int, database: str) -> str | None:
+    """Return who else holds a lock of this collection, in whichever database of the server; or None.
+
+    An advisory lock is one of the database that its session is in, but everybody sees it from everywhere. Who takes it
+    first and looks afterwards, and gives way where he sees another, is never alone by mistake: of two that take it in
+    two databases at least one sees the other.
+
+    Args:
+        cursor: in a maintenance database.
+        space: first key of the lock.
+        database: the public name, whose hash is the second.
+
+    Returns:
+        The application name of the session, and its pid.
+    """
+    cursor.execute(_HOLDERS, [space, database])
+    row = cursor.fetchone()
+    return str(row[0]) if row else None
+
+
+def _lock_state(cursor: Cursor, name: str) -> None:
+    deadline = time.monotonic() + ELSEWHERE_SECONDS
+    while True:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK_SPACE, name])
+        holder = lock_holder(cursor, LOCK_SPACE, name)
+        if holder is None:
+            return
+        cursor.connection.rollback()
+        if time.monotonic() > deadline:
+            raise Refused(
+                f"The state of {name} is held by {holder} for longer than {ELSEWHERE_SECONDS:g} seconds.",
+                untouched="This step changed nothing.",
+                remedy="Find out what that session waits for (pg_stat_activity); end it if nobody works with it.",
+                holder=holder,
+            )
+        time.sleep(random.uniform(0.002, 0.02))  # noqa: S311  # so that two that give way do not meet again
+
+
 @contextmanager
 def locked(server: Server, database: str | None = None) -> Iterator[tuple[Cursor, Description | None]]:
-    """Open one transaction in which nobody else changes this database's run.
+    """Open one transaction in which nobody else changes this database's run, from whichever maintenance database.
 
     Args:
         server: the server; the transaction runs in its maintenance database.
@@ -57,7 +114,7 @@ def locked(server: Server, database: str | None = None) -> Iterator[tuple[Cursor
     """
     name = database or server.database
     with server.admin(autocommit=False) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK_SPACE, name])
+        _lock_state(cursor, name)
         yield cursor, parse_description(read_comment(cursor, name))
 
 
@@ -80,18 +137,21 @@ def lease_has_run_out(cursor: Cursor, description: Description) -> bool:
 
 
 def check_lease(cursor: Cursor, server: Server, description: Description | None) -> None:
-    """Refuse a step of a run whose lease has run out before the swap: its keeper opens the original.
+    """Refuse a step of a run whose lease has run out: its keeper, or the next run, finishes it.
 
     Raises:
         Refused: the lease has run out.
     """
-    if description and description.state in BEFORE_SWAP and lease_has_run_out(cursor, description):
-        raise Refused(
-            f"The lease of run {description.run_id} on {server.database} ran out at {description.lease_until}; its "
-            "keeper opens the original database again.",
-            untouched="The original was not altered.",
-            remedy="Find out what took so long (the journal says), then start again.",
-        )
+    if description is None or not lease_has_run_out(cursor, description):
+        return
+    before = description.state in BEFORE_SWAP
+    then = "opens the original database again" if before else "goes back where nothing was written since the swap"
+    raise Refused(
+        f"The lease of run {description.run_id} on {server.database} ran out at {description.lease_until}; its "
+        f"keeper {then}.",
+        untouched="The original was not altered.",
+        remedy="Find out what took so long (the journal says), then start again.",
+    )
 
 
 def advance(server: Server, run_id: str, step: str, **data: Any) -> Description:
@@ -115,7 +175,7 @@ def advance(server: Server, run_id: str, step: str, **data: Any) -> Description:
             description,
             state=state,
             lease_until=lease_end(cursor, description.lease_seconds),
-            data={**description.data, **data},
+            data={**description.data, **on_record(step, lease_end(cursor, 0)), **data},
         )
         write_comment(cursor, server.database, render_description(advanced))
     return advanced
@@ -137,7 +197,7 @@ def renew_lease(server: Server, run_id: str) -> bool:
     with locked(server) as (cursor, description):
         if description is None or description.run_id != run_id or not description.state:
             return False
-        if description.state in BEFORE_SWAP and lease_has_run_out(cursor, description):
+        if lease_has_run_out(cursor, description):
             return False
         renewed = replace(description, lease_until=lease_end(cursor, description.lease_seconds))
         write_comment(cursor, server.database, render_description(renewed))

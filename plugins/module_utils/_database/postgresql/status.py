@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..._domain.description import parse_description
+from ..._domain.description import owner_of, parse_description
 from ..._domain.status import NOT_REACHED, drop_command, is_ours, made_at
+from ..._domain.unfinished import decide
 from ..._driver import one_row
 from .relatives import read_relatives
 from .run_state import lease_has_run_out, read_comment
 from .sessions import read_sessions
+from .unfinished import look
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
@@ -45,7 +47,7 @@ def read_server_status(server: Server) -> dict[str, Any]:
             "system_identifier": system_identifier,
             **_read_database(cursor, server.database),
         }
-        open_run = _read_open_run(cursor, server.database)
+        open_run = _read_open_run(cursor, server)
         return {
             "now": now,
             "database": database,
@@ -68,15 +70,20 @@ def _read_database(cursor: Cursor, name: str) -> dict[str, Any]:
     return dict(zip(("exists", "open", "oid", "size_bytes"), row)) if row else {"exists": False}
 
 
-def _read_open_run(cursor: Cursor, name: str) -> dict[str, Any] | None:
-    description = parse_description(read_comment(cursor, name))
+def _read_open_run(cursor: Cursor, server: Server) -> dict[str, Any] | None:
+    description = parse_description(read_comment(cursor, server.database))
     if description is None or not description.state:
         return None
+    decision = decide(look(server))
     return {
         "run_id": description.run_id,
         "state": description.state,
         "lease_until": description.lease_until,
         "lease_expired": lease_has_run_out(cursor, description),
+        "owner": owner_of(description),
+        "held": str(description.data.get("held") or ""),
+        "decision": decision.kind,
+        "reason": decision.reason,
     }
 
 

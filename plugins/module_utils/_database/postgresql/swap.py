@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..._domain.description import Description, render_description
 from ..._domain.errors import Refused
 from ..._domain.names import derived_name
-from ..._domain.run_states import check_step
+from ..._domain.run_states import AFTER_SWAP, STEPS, check_step, on_record
 from .counters import read_counters
 from .properties import apply_grants, apply_limits, apply_owner, apply_settings, read_properties, read_settings
 from .relatives import admit, find_relative, rename
@@ -65,13 +65,15 @@ def preview_swap(server: Server, run_id: str, copy: Copy = CANDIDATE) -> Swapped
     """
     before = derived_name(server.database, "before", run_id)
     with locked(server) as (_cursor, description):
-        if description and description.run_id == run_id and description.state == "swapped":
+        if description and description.run_id == run_id and description.state in AFTER_SWAP:
             return Swapped(before, 0.0, changed=False)
     check_state(server, run_id, copy.step)
     return Swapped(before, 0.0, changed=True)
 
 
-def swap_in(server: Server, run_id: str, keep_hours: float = 24.0, copy: Copy = CANDIDATE) -> Swapped:
+def swap_in(
+    server: Server, run_id: str, keep_hours: float = 24.0, copy: Copy = CANDIDATE, *, keep_release: bool = False
+) -> Swapped:
     """Put the run's verified copy in production's place and open it, in one transaction.
 
     Args:
@@ -79,6 +81,8 @@ def swap_in(server: Server, run_id: str, keep_hours: float = 24.0, copy: Copy = 
         run_id: the run.
         keep_hours: for how long what was there is to be kept; nothing is dropped here, it is written into its comment.
         copy: what is swapped in.
+        keep_release: the release that runs now stays; with a rollback's candidate that is on record from here on. A
+            restore has no release to switch.
 
     Raises:
         Refused: the run is not in the state that allows it, or its copy is missing; nothing was changed.
@@ -95,6 +99,9 @@ def swap_in(server: Server, run_id: str, keep_hours: float = 24.0, copy: Copy = 
         check_lease(cursor, server, description)
         if description is None:
             raise ValueError(run_id)  # check_step refuses that
+        record = on_record(copy.step, lease_end(cursor, 0))
+        if keep_release:
+            state, record = STEPS["release"].leads_to, on_record("replace", lease_end(cursor, 0))
         exchange(cursor, server.database, candidate, before)
         if copy == BACKUP:  # it came with those of its own time
             apply_settings(cursor, server.database, read_settings(cursor, before))
@@ -104,7 +111,7 @@ def swap_in(server: Server, run_id: str, keep_hours: float = 24.0, copy: Copy = 
             state=state,
             lease_until=lease_end(cursor, description.lease_seconds),
             note=f"The result of {copy.source} {run_id}, which is not over yet; what was here before is {before}.",
-            data={**description.data, "before": before, "counters": counters},
+            data={**description.data, "before": before, "counters": counters, **record},
         )
         write_comment(cursor, server.database, render_description(current))
         keep_until = lease_end(cursor, int(keep_hours * 3600))

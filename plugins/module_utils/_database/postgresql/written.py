@@ -8,29 +8,22 @@ The sessions that look were opened before it closed, and stay: nobody can slip i
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
-from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..._domain.errors import Refused
 from ..._domain.written import written_between, written_lines
 from .access import DEFAULT_LEASE_SECONDS, close_database
-from .connection import Server
 from .fingerprint import take_fingerprint
+from .inside import JOBS, inside
 from .restore import restore_original
 from .run_state import Heartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from psycopg2.extensions import connection as Connection
+    from collections.abc import Mapping
 
     from ..._domain.fingerprint import Fingerprint
+    from .connection import Server
     from .sessions import Session
-
-JOBS = 2
-_SESSIONS = JOBS + 1
-"""One exports the snapshot, the others read."""
 
 
 class Closed(NamedTuple):
@@ -38,42 +31,6 @@ class Closed(NamedTuple):
 
     sessions: list[Session]
     written: list[dict[str, Any]]
-
-
-class _Inside(Server):
-    """A server that hands out sessions on one database which were opened before it closed."""
-
-    def __init__(self, server: Server, connections: list[Connection]) -> None:  # super has nothing to do: it is a copy
-        vars(self).update(vars(copy(server)))
-        self._free = connections
-
-    @contextmanager
-    def connect(
-        self, database: str | None = None, *, autocommit: bool = False, only_system_names: bool = False
-    ) -> Iterator[Connection]:
-        """Lend one of the sessions, and take it back with no transaction open."""
-        if database not in (None, self.database):
-            with super().connect(database, autocommit=autocommit, only_system_names=only_system_names) as connection:
-                yield connection
-            return
-        connection = self._free.pop()
-        try:
-            yield connection
-        finally:
-            connection.rollback()
-            self._free.append(connection)
-
-
-@contextmanager
-def inside(server: Server) -> Iterator[tuple[Server, list[int]]]:
-    """Open sessions on the server's database, to go on reading it when it is closed.
-
-    Yields:
-        The server as seen from inside, and the pids of its sessions.
-    """
-    with ExitStack() as stack:
-        connections = [stack.enter_context(server.connect(only_system_names=True)) for _number in range(_SESSIONS)]
-        yield _Inside(server, connections), [connection.info.backend_pid for connection in connections]
 
 
 def close_and_look(
@@ -84,6 +41,7 @@ def close_and_look(
     *,
     accept_loss: bool = False,
     budget_bytes: int | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> Closed:
     """Close the database for a restore, and look under closed doors whether it is still what was compared.
 
@@ -94,12 +52,13 @@ def close_and_look(
         lease_seconds: how long the run may go without a sign of life.
         accept_loss: go on although more was written: it is said, and stays in the database that is kept.
         budget_bytes: as in `take_fingerprint`, the same as then.
+        data: as in `close_database`.
 
     Raises:
         Refused: something was written since, and that was not accepted; the database is open again.
     """
     with inside(server) as (within, pids):
-        sessions = close_database(server, run_id, lease_seconds, but=pids)
+        sessions = close_database(server, run_id, lease_seconds, but=pids, data=data)
         try:
             with Heartbeat(server, run_id):
                 now = take_fingerprint(within, jobs=JOBS, method=then["method"], budget_bytes=budget_bytes)

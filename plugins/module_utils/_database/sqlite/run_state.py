@@ -20,7 +20,7 @@ from typing import Any
 
 from ..._domain.description import Description, parse_description, render_description
 from ..._domain.errors import Refused
-from ..._domain.run_states import check_step
+from ..._domain.run_states import check_step, on_record
 from ..._run import write_private_file
 from ..._trusted import read_trusted
 from .database_file import DatabaseFile
@@ -124,7 +124,7 @@ def advance(file: DatabaseFile, run_id: str, step: str, *, seconds: float = 0.0,
             description,
             state=state,
             lease_until=lease_end(description.lease_seconds + seconds),
-            data={**description.data, **data},
+            data={**description.data, **on_record(step, lease_end(0)), **data},
         )
         write_description(file.path, advanced)
     return advanced

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..._domain.description import Description
 from ..._domain.errors import Failed, Refused
-from ..._domain.run_states import check_step
+from ..._domain.run_states import AFTER_SWAP, check_step
 from .database_file import COMPANIONS, DatabaseFile, connect
 from .header import contents_digest, mark_read_only
 from .restore import is_swapped, keep_read_only
@@ -41,7 +41,7 @@ def preview_swap(file: DatabaseFile, run_id: str) -> Swapped:
     before = file.derived("before", run_id)
     with locked(file) as description:
         if description and description.run_id == run_id and is_swapped(file, run_id):
-            return Swapped(before.name, 0.0, changed=description.state != "swapped")
+            return Swapped(before.name, 0.0, changed=description.state not in AFTER_SWAP)
         check_step("swap", run_id, file.database, description)
     check_made_by_run(file, file.derived("candidate", run_id), run_id, ("candidate",))
     return Swapped(before.name, 0.0, changed=True)
