@@ -209,7 +209,7 @@ def test_the_report_fills_in_the_runbooks_template() -> None:
     for expected in (
         "## Migration Rollback Incident Report",
         "**Date:** 2026-11-23 08:00 UTC",
-        "`2-&lt;b>.ts`",
+        "`2-<b>.ts`",
         "**Executed By:** Anna",
         "it 'hurts'",
         "1. Backup created: b1",
