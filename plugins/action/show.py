@@ -11,6 +11,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.readable import readable_line
+
 
 class ActionModule(ActionBase):
     """Print lines, or one document as one line."""
@@ -31,5 +33,5 @@ class ActionModule(ActionBase):
             required_one_of=[("lines", "document")],
         )
         lines = given["lines"] if given["document"] is None else [json.dumps(given["document"], sort_keys=True)]
-        Display().display("\n".join(lines))
+        Display().display("\n".join(map(readable_line, lines)))
         return {**result, "changed": False}

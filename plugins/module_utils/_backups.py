@@ -60,9 +60,9 @@ def work_folder(params: Mapping[str, Any]) -> Path:
         Refused: the run's folder can be read by others, or either is missing.
     """
     if not params["work_dir"]:
-        folder = Run(params["state_dir"], params["run_id"]).folder
-        check_private_folder(folder)
-        return folder
+        run = Run(params["state_dir"], params["run_id"])
+        run.check()
+        return run.folder
     folder = Path(params["work_dir"])
     if not folder.is_dir():
         raise Refused(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._domain.errors import Failed, RollbackError
+from ._domain.readable import readable
 from ._driver import DATABASE_ERROR
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ def run_module(module: AnsibleModule, function: Callable[[], Mapping[str, Any]])
     try:
         result = function()
     except RollbackError as error:
-        module.fail_json(msg=error.text(), error=error.as_dict())
+        module.fail_json(msg=readable(error.text()), error=error.as_dict())
     except DATABASE_ERROR as error:
         unexpected = Failed(
             f"PostgreSQL said: {str(error).strip()}",
             remedy="Nothing in this step is tried again by itself. Read the message, then the journal of the run.",
         )
-        module.fail_json(msg=unexpected.text(), error=unexpected.as_dict())
+        module.fail_json(msg=readable(unexpected.text()), error=unexpected.as_dict())
     module.exit_json(**result)

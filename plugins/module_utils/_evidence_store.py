@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from ._domain.errors import Refused
 from ._run import check_private_folder, write_private_file
+from ._trusted import read_trusted
 
 
 def save_evidence(state_dir: Path, evidence: dict[str, Any]) -> Path:
@@ -18,6 +20,7 @@ def save_evidence(state_dir: Path, evidence: dict[str, Any]) -> Path:
     check_private_folder(state_dir)
     folder = state_dir / "evidence"
     folder.mkdir(mode=0o700, exist_ok=True)
+    check_private_folder(folder, may_be_link=False)
     path = folder / f"{evidence['evidence_id']}.json"
     write_private_file(path, json.dumps(evidence, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
     return path
@@ -27,15 +30,18 @@ def load_evidence(state_dir: Path) -> list[dict[str, Any]]:
     """Read all evidence of a state folder.
 
     Raises:
-        Refused: a file is not JSON any more, or the folder is open to others.
+        Refused: a file is not JSON any more, somebody else may have written it, or the folder is open to others.
     """
     check_private_folder(state_dir)
-    return [_read(path) for path in sorted((state_dir / "evidence").glob("*.json"))]
+    folder = state_dir / "evidence"
+    if os.path.lexists(folder):
+        check_private_folder(folder, may_be_link=False)
+    return [_read(path) for path in sorted(folder.glob("*.json"))]
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        evidence = json.loads(path.read_text(encoding="utf-8"))
+        evidence = json.loads(read_trusted(path))
     except (ValueError, RecursionError):
         evidence = None
     if not isinstance(evidence, dict):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._backups import backups_folder
 from ._database.postgresql.assess import assess_database
+from ._database.postgresql.backup import read_manifest
 from ._database.postgresql.backup_restore import Wanted, summary
 from ._database.postgresql.good_backup import Asked, newest_good, planned, restored
-from ._domain import manifest as manifests
 from ._domain.errors import Refused, RollbackError
 from ._domain.evidence import check_seal
 from ._evidence_store import load_evidence
@@ -107,7 +107,7 @@ def known_states(backup: Path, state_dir: Path, signing_key: str | None) -> Know
     Raises:
         BackupNotTrusted: the manifest is not as it was written.
     """
-    manifest = manifests.read((backup / manifests.FILE_NAME).read_text(encoding="utf-8"), signing_key)
+    manifest = read_manifest(backup, signing_key)
     fingerprint = manifest["fingerprint"]
     evidence = newest_evidence(state_dir, signing_key)
     if evidence is None or evidence["catalogue_hash"] != fingerprint["catalogue_hash"]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._domain.errors import Refused, RollbackError
-from ._run import Run, check_private_folder, write_private_file
+from ._run import Run, write_private_file
+from ._trusted import read_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +35,9 @@ def path_in_run(params: Mapping[str, Any], name: str) -> Path:
         if Path(name).is_absolute():
             return Path(name)
         raise _refused(name, "without run_id, the path must be absolute")
-    folder = Run(params["state_dir"], params["run_id"]).folder
-    check_private_folder(folder)
+    run = Run(params["state_dir"], params["run_id"])
+    run.check()
+    folder = run.folder
     path = folder / name
     if folder.resolve() not in path.resolve().parents:
         raise _refused(name, f"it leads out of the run's folder {folder}")
@@ -65,7 +67,7 @@ def contents_of_candidate(run: Run) -> dict[str, Any] | None:
     """Return the fingerprint that verifying left in a run's folder; None where it is not at hand, or not private."""
     path = run.folder / CONTENTS_OF_CANDIDATE
     try:
-        check_private_folder(run.folder)
+        run.check()
         return load_json(str(path), path.name) if path.is_file() else None
     except (RollbackError, OSError):
         return None
@@ -79,12 +81,12 @@ def load_json(value: Any, what: str) -> dict[str, Any]:
         what: the option's name, for the message.
 
     Raises:
-        Refused: it is none of these.
+        Refused: it is none of these, or a file that somebody else may have written.
     """
     if isinstance(value, dict):
         return value
     try:
-        text = value if str(value).lstrip().startswith("{") else Path(value).read_text(encoding="utf-8")
+        text = value if str(value).lstrip().startswith("{") else read_trusted(Path(value)).decode()
         content = json.loads(text)
     except (OSError, ValueError, TypeError) as error:
         raise Refused(

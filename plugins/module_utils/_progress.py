@@ -140,7 +140,7 @@ def _remove_abandoned() -> None:
     """Remove what killed modules of our account left: nobody holds its lock any more."""
     for path in Path(FOLDER).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # another's pipe would keep us
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()

@@ -28,6 +28,7 @@ from ._domain.status_lines import human_bytes, plain
 from ._driver import DATABASE_ERROR
 from ._run import append_event, check_private_folder, utc_now
 from ._status import Look, read_backup_entry, read_backups, read_unfinished_runs
+from ._trusted import NotTrusted
 
 if TYPE_CHECKING:
     from ._database.postgresql.connection import Server
@@ -309,8 +310,8 @@ class _Record:
             if not self._path.exists():
                 os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             append_event(self._path, event)
-        except (JournalBroken, OSError, ValueError) as error:
-            reason = error.message if isinstance(error, JournalBroken) else f"{error}."
+        except (JournalBroken, NotTrusted, OSError, ValueError) as error:
+            reason = error.message if isinstance(error, RollbackError) else f"{error}."
             raise Failed(
                 f"The journal of clean-ups {self._path} cannot be written: {reason}",
                 untouched="Nothing more was deleted.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ._domain.errors import Refused, RollbackError
 from ._domain.journal import next_event, read_journal, render_event
 from ._domain.names import check_run_id
+from ._domain.readable import readable_line
+from ._trusted import NotTrusted, open_trusted, read_trusted, reason_against
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -38,14 +41,18 @@ def utc_now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
-def check_private_folder(folder: Path) -> None:
+def check_private_folder(folder: Path, *, may_be_link: bool = True) -> None:
     """Check that a folder is there, and that nobody but its owner, who is us, can read it.
 
+    Args:
+        folder: the folder.
+        may_be_link: a link of ours, or of root, may stand in its place: to a larger disk, for example.
+
     Raises:
-        Refused: it is missing, somebody else's, or open to others.
+        Refused: it is missing, somebody else's, open to others, or a link that is not trusted.
     """
     try:
-        status = folder.stat()
+        link, status = folder.lstat(), folder.stat()
     except FileNotFoundError:
         raise Refused(
             f"The state folder {folder} does not exist.",
@@ -64,6 +71,14 @@ def check_private_folder(folder: Path) -> None:
             untouched="Nothing was touched.",
             remedy=f"It holds backups of production: chmod 0700 {quote(str(folder))}",
         )
+    if not stat.S_ISDIR(status.st_mode):
+        raise Refused(
+            f"{folder} cannot be read: it is not a folder.",
+            untouched="Nothing was touched.",
+            remedy="Look at what stands there, and move it away.",
+        )
+    if stat.S_ISLNK(link.st_mode) and not (may_be_link and link.st_uid in (os.geteuid(), 0)):
+        raise NotTrusted(folder, reason_against(link))
 
 
 def _lines(text: str) -> list[str]:
@@ -77,14 +92,15 @@ def read_events(journal: Path) -> list[Event]:
 
     Raises:
         OSError: it is missing, or cannot be read.
+        NotTrusted: somebody else may have written it.
         JournalBroken: it was edited or cut.
     """
-    return read_journal(_lines(journal.read_bytes().decode(errors="replace")))
+    return read_journal(_lines(read_trusted(journal).decode(errors="replace")))
 
 
 def append_event(journal: Path, event: Event) -> None:
     """Append one event to a journal that is there, and bring it to the disk before returning."""
-    with journal.open("r+", encoding="utf-8", errors="replace") as file:
+    with os.fdopen(open_trusted(journal, os.O_RDWR), "r+", encoding="utf-8", errors="replace") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         events = read_journal(_lines(file.read()))
         file.write(render_event(next_event(events[-1] if events else None, event)) + "\n")
@@ -110,17 +126,29 @@ class Run:
         """Create the run's folder and an empty journal, mode 0700 and 0600."""
         check_private_folder(self.state_dir)
         self.folder.parent.mkdir(mode=0o700, exist_ok=True)
+        check_private_folder(self.folder.parent, may_be_link=False)
         self.folder.mkdir(mode=0o700)
         os.close(os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def check(self) -> None:
+        """Check that the state folder and the run's, where it is there, are private to us.
+
+        Raises:
+            Refused: one of them is not.
+        """
+        check_private_folder(self.state_dir)
+        for folder in (self.folder.parent, self.folder):
+            if os.path.lexists(folder):
+                check_private_folder(folder, may_be_link=False)
 
     def events(self) -> list[Event]:
         """Read the journal and prove its chain.
 
         Raises:
-            Refused: there is no such run here.
+            Refused: there is no such run here, or somebody else may have written its journal.
             JournalBroken: the journal was edited or cut.
         """
-        check_private_folder(self.state_dir)
+        self.check()
         try:
             return read_events(self.journal)
         except FileNotFoundError:
@@ -152,6 +180,7 @@ class Run:
             action: what was done, in a few words.
             event: C(outcome) (ok, refused, failed; default ok), C(at), C(seconds), C(changed), C(data).
         """
+        self.check()
         complete = {"at": utc_now(), "seconds": 0.0, "outcome": "ok", "changed": False, "data": {}, **event}
         append_event(self.journal, {"run_id": self.run_id, "phase": phase, "action": action, **complete})
 
@@ -246,7 +275,8 @@ def _record_or_warn(module: AnsibleModule, action: str, event: dict[str, Any]) -
     try:
         Run(module.params["state_dir"], module.params["run_id"]).record(module.params["phase"], action, **event)
     except (RollbackError, OSError) as error:
-        module.warn(f"What was done could not be recorded in the journal of run {module.params['run_id']}: {error}")
+        told = f"What was done could not be recorded in the journal of run {module.params['run_id']}: {error}"
+        module.warn(readable_line(told))
 
 
 @contextmanager
@@ -287,13 +317,22 @@ def _step_that_must_be(module: AnsibleModule, action: str) -> Iterator[dict[str,
 
 def write_private_file(path: Path, text: str) -> bool:
     """Put a file in place whole or not at all, mode 0600; tell whether its content is another one than before."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    if _holds(path, text):
         return False
     partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    partial.unlink(missing_ok=True)  # of a killed writer, or put there by somebody else: never written through
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
     return True
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Tell whether a file that only we can have written holds a text already."""
+    try:
+        return read_trusted(path) == text.encode()
+    except (OSError, NotTrusted):
+        return False

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._database.dialect import is_sqlite
-from ._database.postgresql.backup import read_backup
+from ._database.postgresql.backup import read_backup, read_manifest
 from ._database.postgresql.connection import Server
 from ._database.postgresql.status import read_server_status
 from ._database.sqlite.database_file import DatabaseFile
@@ -38,6 +38,7 @@ from ._domain.status import (
 from ._domain.status_lines import status_lines
 from ._driver import DATABASE_ERROR
 from ._run import check_private_folder, read_events
+from ._trusted import NotTrusted, read_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,8 +175,7 @@ def read_backup_entry(folder: Path, look: Look) -> Entry:
 
 
 def _read_manifest(folder: Path, look: Look) -> manifests.Manifest:
-    text = (folder / manifests.FILE_NAME).read_bytes().decode(errors="replace")
-    manifest = manifests.read(text, look.signing_key)
+    manifest = read_manifest(folder, look.signing_key)
     sizes = {
         path.relative_to(folder).as_posix(): {"bytes": path.lstat().st_size}
         for path in folder.rglob("*")
@@ -211,7 +211,7 @@ def _run(folder: Path, look: Look) -> Iterator[Entry]:
         return
     try:
         entry = run_entry(run_id, read_events(folder / "journal.jsonl"), ended=(folder / "run.json").is_file())
-    except JournalBroken as error:
+    except (JournalBroken, NotTrusted) as error:
         entry = {**unknown_run(run_id), "problem": error.message}
     except OSError as error:
         entry = {**unknown_run(run_id), "problem": _reason(folder / "journal.jsonl", error)}
@@ -232,8 +232,10 @@ def read_evidence(look: Look) -> list[Entry]:
 
 def _evidence(path: Path, look: Look) -> Entry:
     try:
-        content = json.loads(path.read_bytes().decode(errors="replace"))
+        content = json.loads(read_trusted(path).decode(errors="replace"))
         return evidence_entry(content, look.signing_key, look.now, look.max_age_hours)
+    except NotTrusted as error:
+        return unknown_evidence(path.stem, error.message)
     except OSError as error:
         return unknown_evidence(path.stem, _reason(path, error))
     except WRONG_RECORD:

@@ -215,6 +215,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import RUN, ArgumentSpec
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.readable import readable_line
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.watch import (
     Level,
     Thresholds,
@@ -280,7 +281,7 @@ def result_of(module: AnsibleModule, watch: Watch, seconds: float) -> dict[str, 
         environment = ""
         if params["run_id"] and not module.check_mode:
             environment = Run(params["state_dir"], params["run_id"]).events()[0]["data"]["environment"]
-        module.warn(alarm_sentence(watch.breaches, params["run_id"] or "", environment))
+        module.warn(readable_line(alarm_sentence(watch.breaches, params["run_id"] or "", environment)))
     remaining = max(0.0, params["duration"] - seconds) if watch.breaches and params["stop_on_alarm"] else 0.0
     return {"watch": seen, "level": watch.level(), "remaining_seconds": round(remaining, 1)}
 

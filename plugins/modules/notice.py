@@ -168,6 +168,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.notice import EVENTS, compose
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.readable import readable_line
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._notices import not_tried, send_notices, wanted
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, do_and_record_if_possible, utc_now
@@ -215,7 +216,7 @@ def tell(module: AnsibleModule) -> dict[str, Any]:
     for notice in notices if not module.check_mode else []:
         if notice["error"]:
             state = "was sent, but" if notice["sent"] else "was not sent:"
-            module.warn(f"The notice {event} by {notice['name']} {state} {notice['error']}")
+            module.warn(readable_line(f"The notice {event} by {notice['name']} {state} {notice['error']}"))
     sent = any(notice["sent"] for notice in notices) or (module.check_mode and bool(channels))
     return {"changed": sent, "notices": notices, "subject": message.subject}
 

@@ -161,7 +161,7 @@ def damage_by_bytes(folder: Path) -> None:
         (damage_by_removing, "is missing"),
         (damage_by_cutting, "bytes instead of"),
         (damage_by_a_folder, "cannot be read"),
-        (damage_by_bytes, "not JSON"),
+        (damage_by_bytes, "not text"),
     ],
 )
 def test_a_damaged_backup_is_named(status: Status, damage: Any, said: str) -> None:
@@ -220,7 +220,7 @@ def test_evidence_and_until_when_it_counts(status: Status) -> None:
     assert (good["plan"], good["signed"], good["problem"]) == (["1.ts"], False, "")
     assert good["valid_until"] == "2026-11-25T08:15:00+00:00"
     assert all("cut or edited" in entries[name]["problem"] for name in ("cut", "list"))
-    assert "cannot be read" in entries["gone"]["problem"]
+    assert "it is a link" in entries["gone"]["problem"]
     path = status.state_dir / "evidence" / f"{RUN_ID}.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "plan": ["2.ts"]}))
     assert "edited after it was written" in {e["evidence_id"]: e for e in status()["evidence"]}[RUN_ID]["problem"]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,10 @@ from pathlib import Path
 import pytest
 from stage import KINDS
 
-from ansible_collections.balcon.rollback.tests.playbook.scene import FOLDERS, Scene
+from ansible_collections.balcon.rollback.tests.playbook.scene import FOLDERS, PROJECT, Scene
+
+REQUIREMENTS = PROJECT / "requirements" / "oldest.txt"
+NEWEST_PYTHON = (3, 12)
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +57,16 @@ def untouched(scene: Scene) -> Iterator[None]:
     before = scene.snapshot()
     yield
     assert scene.snapshot() == before
+
+
+@pytest.fixture(scope="session")
+def oldest() -> str:
+    """ansible-playbook of the oldest ansible-core, in an environment of its own that is made once."""
+    if sys.version_info[:2] > NEWEST_PYTHON:
+        pytest.skip("ansible-core 2.17 runs on Python 3.10 to 3.12")
+    folder = PROJECT / ".cache" / REQUIREMENTS.read_text().split()[-1]
+    program = folder / "bin" / "ansible-playbook"
+    if not program.exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", "-r", REQUIREMENTS], check=True, timeout=240)
+    return str(program)

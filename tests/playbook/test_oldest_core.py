@@ -8,34 +8,14 @@ It evaluates module defaults for every task, and hands over numbers inside dicti
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
-import pytest
 from stage import DATABASES
-
-from ansible_collections.balcon.rollback.tests.playbook.scene import PROJECT
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Scene
 
-REQUIREMENTS = PROJECT / "requirements" / "oldest.txt"
-NEWEST_PYTHON = (3, 12)
 CONFIRM = f"confirm={DATABASES['production']}"
-
-
-@pytest.fixture(scope="module")
-def oldest() -> str:
-    """ansible-playbook of the oldest ansible-core, in an environment of its own that is made once."""
-    if sys.version_info[:2] > NEWEST_PYTHON:
-        pytest.skip("ansible-core 2.17 runs on Python 3.10 to 3.12")
-    folder = PROJECT / ".cache" / REQUIREMENTS.read_text().split()[-1]
-    program = folder / "bin" / "ansible-playbook"
-    if not program.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", "-r", REQUIREMENTS], check=True, timeout=240)
-    return str(program)
 
 
 def test_there_and_back(scene: Scene, oldest: str) -> None:

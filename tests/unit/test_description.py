@@ -40,6 +40,13 @@ def test_a_description_inside_a_description_survives() -> None:
         f'{{"{KEY}": 7}}',
         f'{{"{KEY}": {{}}}}',
         f'{{"{KEY}": {{"x": 1}}}}',
+        f'{{"{KEY}": {{"run_id": 5, "role": "original"}}}}',
+        f'{{"{KEY}": {{"run_id": "one", "role": "original", "state": ["closed"]}}}}',
+        f'{{"{KEY}": {{"run_id": "one", "role": "original", "lease_seconds": "x"}}}}',
+        f'{{"{KEY}": {{"run_id": "one", "role": "original", "lease_seconds": true}}}}',
+        f'{{"{KEY}": {{"run_id": "one", "role": "original", "original_comment": 7}}}}',
+        f'{{"{KEY}": {{"run_id": "one", "role": "original", "data": []}}}}',
+        "[" * 100_000,
     ],
 )
 def test_a_persons_comment_is_none(comment: str | None) -> None:

@@ -128,6 +128,20 @@ def test_nothing_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Path(home).exists()
 
 
+def test_no_open_file_is_inherited(tmp_path: Path) -> None:
+    """Not even one that was opened to be inherited: it may be the journal, or a session of the database."""
+    descriptor = os.open(tmp_path / "journal", os.O_RDWR | os.O_CREAT)
+    os.set_inheritable(descriptor, True)
+    try:
+        code = "import os; print(sorted(map(int, os.listdir('/proc/self/fd'))))"
+        run = run_program(python(code), environment=base_environment({}, "/"), folder="/", timeout=20)
+        switched = run_switch(python(code), environment=base_environment({}, "/"), folder="/", timeout=20)
+    finally:
+        os.close(descriptor)
+    for finished in (run, switched):
+        assert finished.output_tail.strip() == "[0, 1, 2, 3]", "3 is the folder that is listed"
+
+
 def test_programs_that_cannot_be_started(tmp_path: Path) -> None:
     environment = base_environment({}, "/")
     for arguments, folder in ((["no-such-program"], "/"), ([sys.executable], str(tmp_path / "missing"))):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,3 +156,15 @@ def wait_for(path: Path, text: str) -> None:
     while not path.exists() or text not in path.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_pipe_of_somebody_else_keeps_no_module_waiting(path: Path) -> None:
+    pipe = Path(f"{FOLDER}/{PREFIX}{secrets.token_hex(16)}")
+    os.mkfifo(pipe, 0o600)
+    try:
+        writer = threading.Thread(target=Reporter(str(path)).line, args=["a line"], daemon=True)
+        writer.start()
+        writer.join(20)
+        assert path.read_text() == "a line\n"
+    finally:
+        pipe.unlink(missing_ok=True)

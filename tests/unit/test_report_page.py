@@ -300,7 +300,22 @@ def test_whatever_a_journal_holds(found: Any, seen: dict[str, Any], words: str) 
     step: Step = ("watch", words, 1.0, 0.1, "ok", {"watch": seen, "change": found if isinstance(found, list) else []})
     events = journal(CLOSED, SWAPPED, FINISHED, step, reason=words, database=words)
     assert_safe(page_of(events, scope=found, partial=found))
-    render_report({**summarise(events), "scope": found, "partial": found}, events)
+    assert_plain(render_report({**summarise(events), "scope": found, "partial": found}, events))
+
+
+def assert_plain(markdown: str) -> None:
+    """No element, no link and no picture, which a reader's program would fetch; no line but ours."""
+    outside_code = re.sub(r"`[^`\n]*`", "", markdown).replace("- [ ] ", "")
+    assert "<" not in outside_code
+    assert re.findall(r"(?<!\\)[\[\]]", outside_code) == []
+    assert len(markdown.splitlines()) == markdown.count("\n")
+
+
+@pytest.mark.parametrize("text", ["![x](https://example.invalid/p.png)", "[click](javascript:alert(1))", "a\r# Title"])
+def test_no_text_becomes_markup_in_the_other_report(text: str) -> None:
+    step: Step = ("watch", text, 1.0, 0.1, "ok", {"watch": {text: text}, "change": [text]})
+    events = journal(CLOSED, SWAPPED, FINISHED, step, reason=text, database=text, executed_by=text)
+    assert_plain(render_report({**summarise(events), "scope": {text: [text]}}, events))
 
 
 def test_nothing_is_loaded_and_nothing_runs() -> None:

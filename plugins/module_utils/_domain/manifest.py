@@ -97,15 +97,18 @@ def check_files(manifest: Manifest, found: Mapping[str, Mapping[str, Any]]) -> N
 
     Args:
         manifest: the manifest.
-        found: ``{path: {sha256, bytes}}`` of every file there is, but the manifest itself.
+        found: ``{path: {sha256, bytes}}`` of every file there is, but the manifest itself; ``{path: {problem}}`` of
+            what cannot be one.
 
     Raises:
         BackupNotTrusted: a file is missing, extra, of another size or of another content; all are named.
     """
     wanted = manifest["files"]
     problems = [f"{name} is missing" for name in sorted(set(wanted) - set(found))]
-    problems += [f"{name} does not belong to it" for name in sorted(set(found) - set(wanted))]
-    for name in sorted(set(wanted) & set(found)):
+    problems += [f"of {name}, {entry['problem']}" for name, entry in sorted(found.items()) if "problem" in entry]
+    sound = {name for name, entry in found.items() if "problem" not in entry}
+    problems += [f"{name} does not belong to it" for name in sorted(sound - set(wanted))]
+    for name in sorted(set(wanted) & sound):
         if found[name]["bytes"] != wanted[name]["bytes"]:
             problems.append(f"{name} has {found[name]['bytes']} bytes instead of {wanted[name]['bytes']}")
         elif found[name]["sha256"] != wanted[name]["sha256"]:

@@ -62,7 +62,7 @@ def _head(run: Mapping[str, Any]) -> str:
         [
             f"## {TITLES.get(run['kind'], 'Migration Rollback Incident Report')}",
             "",
-            f"**Outcome:** {outcome_sentence(run)}  ",
+            f"**Outcome:** {_text(outcome_sentence(run))}  ",
             f"**Date:** {run['started_at'][:16].replace('T', ' ')} UTC  ",
             f"**Migration:** {migrations}  ",
             *(["**Method:** in place, on production's own database, with a dump as the way back  "] * _in_place(run)),
@@ -144,9 +144,11 @@ def _outline(value: object, depth: int) -> str:
     indent = "  " * depth
     if isinstance(value, Mapping):
         if not any(isinstance(entry, (Mapping, list)) and entry for entry in value.values()):
-            return f"{indent}- " + ", ".join(f"{_title(str(name))}: {_plain(entry)}" for name, entry in value.items())
+            return f"{indent}- " + ", ".join(
+                f"{_text(_title(str(name)))}: {_plain(entry)}" for name, entry in value.items()
+            )
         told = ((name, f"\n{_outline(e, depth + 1)}" if _nested(e) else f" {_plain(e)}") for name, e in value.items())
-        return "\n".join(f"{indent}- {_title(str(name))}:{entry}" for name, entry in told)
+        return "\n".join(f"{indent}- {_text(_title(str(name)))}:{entry}" for name, entry in told)
     if isinstance(value, list):
         return "\n".join(_outline(entry, depth) for entry in value) or f"{indent}- none"
     return f"{indent}- {_plain(value)}"
@@ -202,9 +204,9 @@ def _title(phase: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Keep a person's or a database's text from becoming markup."""
-    plain = visible(text).replace("\\", "\\\\").replace("`", "'")
-    return plain.replace("<", "&lt;").replace("](", "]\\(").strip()
+    """Keep a person's or a database's text from becoming markup: a picture would be fetched by whoever reads it."""
+    plain = visible(text).replace("\\", "\\\\").replace("`", "'").replace("<", "&lt;")
+    return plain.replace("[", "\\[").replace("]", "\\]").strip()
 
 
 def _cell(text: str) -> str:

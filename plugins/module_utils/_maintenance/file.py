@@ -29,7 +29,9 @@ class FileProvider(Provider):
         """Write the file beside its place and move it there, so that nobody reads half of it."""
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            draft.write_text(self._content, encoding="utf-8")
+            draft.unlink(missing_ok=True)  # the folder may be everybody's: what stands there is never written through
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w", encoding="utf-8") as file:
+                file.write(self._content)
             draft.replace(self._path)
         except OSError as error:
             draft.unlink(missing_ok=True)

@@ -44,7 +44,7 @@ class StateTable:
         Raises:
             Refused: the table, or a column of it, is not there; the message says what is.
         """
-        with server.connect(database) as connection:
+        with server.connect(database, only_system_names=True) as connection:
             connection.set_session(readonly=True)
             with connection.cursor() as cursor:
                 return self.read_with(cursor, database or server.database)

@@ -26,6 +26,7 @@ from ..._domain.fingerprint import compare_restored, fingerprint_hash, rows_tota
 from ..._domain.names import derived_name
 from ..._driver import one_row, psycopg2
 from ..._progress import reporter
+from ..._trusted import NotTrusted, check_trusted_folder, open_trusted, read_trusted, reason_against
 from .client_tools import ClientTools, choose_compression, find_client_tools, running, tool_environment
 from .contents import in_parallel, read_sequences
 from .fingerprint import take_fingerprint
@@ -280,8 +281,11 @@ def _make_private(folder: Path) -> None:
 
 
 def describe_files(folder: Path, jobs: int = 2) -> dict[str, dict[str, Any]]:
-    """Return size and SHA-256 of every file in a backup but the manifest, by path; links and the like have neither."""
-    files = sorted(file for file in folder.rglob("*") if not stat.S_ISDIR(file.lstat().st_mode))
+    """Return size and SHA-256 of every file in a backup but the manifest, by path.
+
+    Of links and the like, and of what somebody else may have written, C(problem) says what is wrong.
+    """
+    files = sorted(file for file in folder.rglob("*") if _is_to_describe(file.lstat()))
     files = [file for file in files if file != folder / manifests.FILE_NAME]
     found: dict[str, dict[str, Any]] = {}
 
@@ -296,12 +300,21 @@ def describe_files(folder: Path, jobs: int = 2) -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
+def _is_to_describe(status: os.stat_result) -> bool:
+    """A folder is named only where somebody else can put files into it."""
+    return not stat.S_ISDIR(status.st_mode) or bool(reason_against(status))
+
+
 def _describe(file: Path) -> dict[str, Any]:
-    status = file.lstat()
-    if not stat.S_ISREG(status.st_mode):
-        return {"bytes": None, "sha256": "not a file"}
+    try:
+        descriptor = open_trusted(file)
+    except NotTrusted as error:
+        return {"problem": error.reason}
+    except OSError as error:
+        return {"problem": f"it cannot be read: {error.strerror}"}
+    status = os.fstat(descriptor)
     digest = hashlib.sha256()
-    with file.open("rb", buffering=0) as stream:
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
         for chunk in iter(lambda: stream.read(_CHUNK), b""):
             digest.update(chunk)
     return {"bytes": status.st_size, "sha256": digest.hexdigest()}
@@ -418,9 +431,12 @@ def read_manifest(path: Path, signing_key: str | None = None) -> Manifest:
         BackupNotTrusted: it is not.
     """
     try:
-        text = (path / manifests.FILE_NAME).read_bytes().decode()  # not read_text: it would mend line ends
+        check_trusted_folder(path)
+        text = read_trusted(path / manifests.FILE_NAME).decode()  # not as text: that would mend line ends
     except UnicodeDecodeError:
         raise manifests.BackupNotTrusted("its manifest is not text") from None
+    except NotTrusted as error:
+        raise manifests.BackupNotTrusted(f"of {error.details['path']}, {error.reason}") from None
     return manifests.read(text, signing_key)
 
 

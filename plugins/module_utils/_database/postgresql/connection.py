@@ -131,12 +131,16 @@ class Server:
         return other
 
     @contextmanager
-    def connect(self, database: str | None = None, *, autocommit: bool = False) -> Iterator[Connection]:
+    def connect(
+        self, database: str | None = None, *, autocommit: bool = False, only_system_names: bool = False
+    ) -> Iterator[Connection]:
         """Connect straight to a database; commit at the end, roll back when something is raised, and always close.
 
         Args:
             database: its name; by default the one of the URL.
             autocommit: every statement is a transaction of its own.
+            only_system_names: a name without a schema means what PostgreSQL itself has. Otherwise whoever may create
+                functions in a schema of the search path can have ours run them, with our rights.
 
         Raises:
             Unreachable: the server, the role or the database does not let us in; its reason is in the message.
@@ -152,8 +156,12 @@ class Server:
                 remedy=_way_in(str(error)),
                 database=parameters["dbname"],
             ) from None
-        connection.autocommit = autocommit
         try:
+            if only_system_names:
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    cursor.execute("SET search_path = ''")
+            connection.autocommit = autocommit
             yield connection
             if not autocommit:
                 connection.commit()
@@ -168,7 +176,7 @@ class Server:
 
     def admin(self, *, autocommit: bool = True) -> AbstractContextManager[Connection]:
         """Connect to the maintenance database: the way to work on a database from outside."""
-        return self.connect(self.maintenance_database, autocommit=autocommit)
+        return self.connect(self.maintenance_database, autocommit=autocommit, only_system_names=True)
 
     def environment(self, database: str | None = None) -> dict[str, str]:
         """Return the PG* variables that lead PostgreSQL's client tools to a database: no secret in their arguments.

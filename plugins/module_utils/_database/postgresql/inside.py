@@ -28,10 +28,12 @@ class _Inside(Server):
         self._free = connections
 
     @contextmanager
-    def connect(self, database: str | None = None, *, autocommit: bool = False) -> Iterator[Connection]:
+    def connect(
+        self, database: str | None = None, *, autocommit: bool = False, only_system_names: bool = False
+    ) -> Iterator[Connection]:
         """Lend one of the sessions, and take it back with no transaction open."""
         if database not in (None, self.database):
-            with super().connect(database, autocommit=autocommit) as connection:
+            with super().connect(database, autocommit=autocommit, only_system_names=only_system_names) as connection:
                 yield connection
             return
         connection = self._free.pop()
@@ -54,5 +56,5 @@ def inside(server: Server, sessions: int = JOBS + 1) -> Iterator[tuple[Server, l
         The server as seen from inside, and the pids of its sessions.
     """
     with ExitStack() as stack:
-        connections = [stack.enter_context(server.connect()) for _number in range(sessions)]
+        connections = [stack.enter_context(server.connect(only_system_names=True)) for _number in range(sessions)]
         yield _Inside(server, connections), [connection.info.backend_pid for connection in connections]

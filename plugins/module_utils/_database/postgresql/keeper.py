@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..._domain.description import parse_description
 from ..._domain.errors import Failed, Refused, RollbackError
+from ..._domain.readable import readable_line
 from ..._domain.unfinished import (
     ASK,
     GO_FORWARD,
@@ -173,7 +174,7 @@ def _detach(run: Run, ready: int, alive: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o077)
     os.chdir("/")
-    log = os.open(run.folder / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(run.folder / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
@@ -190,7 +191,7 @@ def _open_files() -> set[int]:
 
 
 def _log(message: str) -> None:
-    sys.stderr.write(f"{utc_now()} {message}\n")
+    sys.stderr.write(f"{utc_now()} {readable_line(message)}\n")  # one line: nobody writes another into our log
     sys.stderr.flush()
 
 

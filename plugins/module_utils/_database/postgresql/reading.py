@@ -54,7 +54,7 @@ def reading(server: Server, database: str | None = None, snapshot: str | None = 
         database: its name; by default the one of the URL.
         snapshot: as another session's `export_snapshot` returned it, which must still be open.
     """
-    with server.connect(database) as connection:
+    with server.connect(database, only_system_names=True) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
             if snapshot:

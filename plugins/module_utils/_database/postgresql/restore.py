@@ -286,7 +286,7 @@ class _GoingBack:
         return proof
 
     def _cannot_count(self, counters: Mapping[str, Any] | None) -> str:
-        with self._server.connect() as connection, connection.cursor() as cursor:
+        with self._server.connect(only_system_names=True) as connection, connection.cursor() as cursor:
             return _UNKNOWN if counters is None else unproven_because(cursor, counters)
 
     def _leave(self, reason: str) -> None:

@@ -132,7 +132,9 @@ def _close_copy(server: Server, run_id: str, candidate: str, copy: Copy) -> dict
                 remedy="Restore: the db_swap module with state=original, or wait for the keeper.",
             )
         admit(outside, candidate, True)  # closed already where an earlier try ended in the middle
-        with server.connect(candidate, autocommit=True) as connection, connection.cursor() as inside:
+        with server.connect(
+            candidate, autocommit=True, only_system_names=True
+        ) as connection, connection.cursor() as inside:
             admit(outside, candidate, False)
             end_sessions(outside, candidate, but=[connection.info.backend_pid])
             counters = read_counters(inside)

@@ -95,7 +95,7 @@ def _written(server: Server, description: Description, can_prove: bool) -> str |
     if not counters:
         return "nothing on record tells whether rows were written since"
     try:
-        with server.connect(autocommit=True) as connection, connection.cursor() as cursor:
+        with server.connect(autocommit=True, only_system_names=True) as connection, connection.cursor() as cursor:
             unproven = unproven_because(cursor, counters)
             if not unproven:
                 return written_since(cursor, counters)

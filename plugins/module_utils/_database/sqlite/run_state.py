@@ -22,6 +22,7 @@ from ..._domain.description import Description, parse_description, render_descri
 from ..._domain.errors import Refused
 from ..._domain.run_states import check_step, on_record
 from ..._run import write_private_file
+from ..._trusted import read_trusted
 from .database_file import DatabaseFile
 
 SUFFIX = ".rollback.json"
@@ -36,11 +37,11 @@ def read_description(path: Path) -> Description | None:
     """Return what is written beside a file, or None.
 
     Raises:
-        Refused: there is something, and it is no description.
+        Refused: there is something, and it is no description, or somebody else may have written it.
     """
     beside = description_path(path)
     try:
-        text = beside.read_text(encoding="utf-8")
+        text = read_trusted(beside).decode(errors="replace")
     except FileNotFoundError:
         return None
     description = parse_description(text)
