@@ -12,10 +12,10 @@ from __future__ import annotations
 import base64
 import importlib.util
 import io
+import marshal
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib._bootstrap_external import _code_to_hash_pyc  # type: ignore[attr-defined]  # as py_compile does
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ MAGIC = importlib.util.MAGIC_NUMBER.hex()
 """Of this Python's compiled code: another version has another one."""
 
 ASK_MAGIC = "import importlib.util; print(importlib.util.MAGIC_NUMBER.hex())"
+
+_NEVER_CHECKED = (1).to_bytes(4, "little")
+"""Flags of PEP 552: the code goes by the hash of its source, which is not looked at again."""
 
 _FOLDER = "ansiballz_cache"
 
@@ -60,7 +63,7 @@ class Compiler:
         key = (name, importlib.util.source_hash(source))
         if key not in self._known:
             code = compile(source, name, "exec", dont_inherit=True, optimize=0)
-            self._known[key] = bytes(_code_to_hash_pyc(code, key[1], False))
+            self._known[key] = importlib.util.MAGIC_NUMBER + _NEVER_CHECKED + key[1] + marshal.dumps(code)
         return self._known[key]
 
 
