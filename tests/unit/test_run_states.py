@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.description import Description, owner_of
@@ -102,7 +104,8 @@ def test_a_refusal_names_the_owner() -> None:
         check_no_run("shop", description)
     with pytest.raises(Refused, match=named):
         check_release("restarted", None, "shop", description)
-    for unsaid in ({}, {"owner": None}, {"owner": {}}):
+    silent: tuple[dict[str, Any], ...] = ({}, {"owner": None}, {"owner": {}})
+    for unsaid in silent:
         assert owner_of(Description(RUN_ID, "original", data=unsaid)) == ""
 
 

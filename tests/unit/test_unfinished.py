@@ -60,7 +60,7 @@ class Case(NamedTuple):
 
 BOTH = (True, False)
 CASES = [
-    Case(*values)
+    Case(*values)  # type: ignore[arg-type]  # product() knows no types of single places
     for values in product(
         BOTH, BOTH, (None, "", *STATES, "a newer one"), LEASES, (*METHODS, "a newer one"), BOTH, BOTH, BOTH, BOTH, BOTH,
         (None, "", WRITTEN),
