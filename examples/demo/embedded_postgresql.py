@@ -237,6 +237,27 @@ class Cluster:
                 break
         raise ClusterError(f"{self.name} does not start. The end of its log {self.log_file}:\n{self._log_tail()}")
 
+    def run_script(self, script: Path, **variables: str) -> None:
+        """Run a file of SQL with psql, as superuser; variables are psql's own.
+
+        Raises:
+            ClusterError: it failed, or said anything.
+        """
+        given = [argument for name, value in variables.items() for argument in ("-v", f"{name}={value}")]
+        password = self.password_file.read_text().strip()
+        way = {"PGHOST": HOST, "PGPORT": str(self.port), "PGUSER": SUPERUSER, "PGDATABASE": "postgres"}
+        done = subprocess.run(
+            [self.bin_dir / "psql", "--no-psqlrc", *given, "--file", script],
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": _locale(), **way, "PGPASSWORD": password},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT_SECONDS,
+        )
+        if done.returncode != 0 or done.stderr:
+            raise ClusterError(f"{script} failed on {self.name}: {done.stderr.strip()}")
+
     def stop(self, mode: StopMode = "fast") -> None:
         """Stop the server, whoever started it; ``immediate`` is what a crash looks like."""
         if not self.running:

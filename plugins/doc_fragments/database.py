@@ -14,6 +14,9 @@ options:
         special characters percent-encoded.
       - It is read by libpq's own parser; every parameter that libpq knows may be appended, C(?sslmode=require) for
         example.
+      - What the URL leaves open (host, sslmode, password …) is taken from libpq's environment variables, for the client
+        tools and the migration tool as well. With an C(sslmode) of V(require), V(verify-ca) or V(verify-full) the
+        migration tool gets C(PGSSLMODE) and C(PGSSLROOTCERT) too, and is ended when it connects in plain text.
       - Or an SQLite file, C(sqlite:./file), relative to O(project_dir), or C(sqlite:///file) with its whole path. It is
         for development; modules that have no meaning for a file refuse it.
     type: str

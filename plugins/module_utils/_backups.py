@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from datetime import datetime, timezone
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from ._domain.errors import Refused
@@ -45,7 +46,7 @@ def backups_folder(params: Mapping[str, Any], *, create: bool) -> Path:
             raise Refused(
                 f"The folder of backups {folder} cannot be made: {error.strerror}.",
                 untouched="Nothing was touched.",
-                remedy=f"Make it for the account that runs the tools: install -d -m 0700 '{folder}'",
+                remedy=f"Make it for the account that runs the tools: install -d -m 0700 {quote(str(folder))}",
             ) from None
     if folder.exists():
         check_private_folder(folder)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._domain.errors import Refused, RollbackError
@@ -44,7 +45,7 @@ def check_private_folder(folder: Path) -> None:
         raise Refused(
             f"The state folder {folder} does not exist.",
             untouched="Nothing was touched.",
-            remedy=f"Create it for the account that runs the tools: install -d -m 0700 '{folder}'",
+            remedy=f"Create it for the account that runs the tools: install -d -m 0700 {quote(str(folder))}",
         ) from None
     if status.st_uid != os.geteuid():
         raise Refused(
@@ -56,7 +57,7 @@ def check_private_folder(folder: Path) -> None:
         raise Refused(
             f"The state folder {folder} can be read by others (mode {status.st_mode & 0o777:04o}).",
             untouched="Nothing was touched.",
-            remedy=f"It holds backups of production: chmod 0700 '{folder}'",
+            remedy=f"It holds backups of production: chmod 0700 {quote(str(folder))}",
         )
 
 

@@ -36,6 +36,7 @@ SETTINGS: dict[str, Setting] = {
     "wal_level": "logical",
     "shared_buffers": "64MB",
 }
+PRIVILEGES = Path(__file__).resolve().parents[2] / "docs" / "privileges.sql"
 FOLDERS = "balcon-rollback-tests-"
 
 
@@ -141,11 +142,11 @@ def _running(version: int) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def owner_password(server: Cluster) -> str:
-    """Make the owner's role on the server; its password has all the characters that URLs trip over."""
+    """Make the owner's role as docs/privileges.sql does; its password has all the characters that URLs trip over."""
     password = f"p@ss :/%{secrets.token_hex(8)}"
+    server.run_script(PRIVILEGES, database="set_up", owner=OWNER, others="yes")
     with _superuser(server) as cursor:
-        cursor.execute(f"CREATE ROLE {OWNER} LOGIN CREATEDB PASSWORD %s", [password])
-        cursor.execute(f"GRANT pg_signal_backend TO {OWNER}")
+        cursor.execute(f"ALTER ROLE {OWNER} PASSWORD %s", [password])
     return password
 
 

@@ -209,7 +209,7 @@ def test_the_report_fills_in_the_runbooks_template() -> None:
     for expected in (
         "## Migration Rollback Incident Report",
         "**Date:** 2026-11-23 08:00 UTC",
-        "`2-&lt;b>.ts`",
+        "`2-<b>.ts`",
         "**Executed By:** Anna",
         "it 'hurts'",
         "1. Backup created: b1",
@@ -298,3 +298,11 @@ def test_a_restore_tells_which_backups_it_passed_over() -> None:
         "What was there is kept, closed, as shop__before_x",
         "Left out of the backup: a comment",
     ]
+
+
+def test_a_restore_that_kept_nothing_does_not_say_that_it_did() -> None:
+    from ansible_collections.balcon.rollback.plugins.module_utils._domain.restoration import restored_from
+
+    told = restored_from(journal(UNDONE, kind="restore"))
+    assert told
+    assert told["lines"] == ["Restored from the database of before run 20261122t080000abcd"]

@@ -81,3 +81,39 @@ def test_a_url_that_libpq_refuses_is_not_quoted(url: str) -> None:
 def test_a_parameter_without_an_environment_variable_is_refused_by_name() -> None:
     with pytest.raises(Refused, match="keepalives_idle"):
         Server(URL + "&keepalives_idle=5").environment()
+
+
+def test_what_the_url_leaves_open_is_the_same_for_everything_that_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself, libpq would read these variables for us alone: the tools get an environment of their own."""
+    for name, value in {"PGHOST": "h", "PGSSLMODE": "verify-full", "PGPASSWORD": "p/", "PGDATABASE": "other"}.items():
+        monkeypatch.setenv(name, value)
+    server = Server("postgresql://anna@/shop")
+    assert server.parameters() == {**server.parameters(), "host": "h", "sslmode": "verify-full", "dbname": "shop"}
+    assert server.environment()["PGHOST"] == "h"
+    assert parse_dsn(server.url()) == {
+        "user": "anna", "password": "p/", "host": "h", "sslmode": "verify-full", "dbname": "shop",
+    }  # fmt: skip
+    assert Server("postgresql://anna@mine/shop?sslmode=disable").environment()["PGHOST"] == "mine"
+    assert Server("postgresql://anna@mine/shop?sslmode=disable").environment()["PGSSLMODE"] == "disable"
+    monkeypatch.setenv("PGSERVICEFILE", "/etc/services")
+    service = Server("postgresql://anna@/shop?service=central")
+    assert "host" not in service.parameters()
+    assert service.environment()["PGSERVICEFILE"] == "/etc/services"
+
+
+@pytest.mark.parametrize(
+    ("url", "demanded"),
+    [
+        ("postgresql://anna@h/shop?sslmode=verify-full&sslrootcert=%2Fca.pem&sslpassword=s", True),
+        ("postgresql://anna@h/shop?sslmode=prefer&sslrootcert=%2Fca.pem", False),
+        ("postgresql://anna@h/shop", False),
+        ("postgresql:///shop?host=%2Frun&sslmode=require", False),
+        ("postgresql:///shop?host=%2Frun&hostaddr=10.0.0.1&sslmode=require", True),
+    ],
+)
+def test_what_a_tool_is_told_of_encryption(url: str, demanded: bool) -> None:
+    server = Server(url)
+    assert server.demands_encryption is demanded
+    assert bool(server.encryption_environment()) is demanded
+    if "ca.pem" in url and demanded:
+        assert server.encryption_environment() == {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/ca.pem"}

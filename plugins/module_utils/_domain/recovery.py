@@ -14,6 +14,7 @@ from .errors import Refused
 from .names import check_run_id
 from .run_states import BEFORE_SWAP
 from .status import UNFINISHED, UNKNOWN, is_good
+from .typed import sql_name
 from .unfinished import GO_FORWARD
 
 if TYPE_CHECKING:
@@ -163,10 +164,10 @@ def _check_reachable(status: Status, command: str) -> None:
 
 def _missing(status: Status) -> str:
     """Say what to do about a database that was dropped or renamed."""
-    name = status["database"]["name"].replace('"', '""')
+    name = sql_name(status["database"]["name"])
     return (
         "Check the name in the URL: capitals and spaces count. If somebody dropped or renamed it, look at what is left "
-        f'of it beside (playbooks/status.yml), and give it its name back: ALTER DATABASE … RENAME TO "{name}"; or '
+        f"of it beside (playbooks/status.yml), and give it its name back: ALTER DATABASE … RENAME TO {name}; or "
         "restore a backup under another name with the db_restore module, and rename that."
     )
 
@@ -303,10 +304,10 @@ def _ways_on(status: Status) -> Iterator[str | Step]:
         yield from _for_open_run(status)
         return
     if not status["database"]["open"]:
-        name = status["database"]["name"].replace('"', '""')
+        name = sql_name(status["database"]["name"])
         yield (
             "The database is closed, and no run is open: somebody closed it by hand. To open it, type in psql, in "
-            f'another database: ALTER DATABASE "{name}" ALLOW_CONNECTIONS true;'
+            f"another database: ALTER DATABASE {name} ALLOW_CONNECTIONS true;"
         )
     else:
         yield "The database is open and no run is open on it. If the application works, nothing needs to be done."

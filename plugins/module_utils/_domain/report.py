@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .markup import visible
 from .wording import (
     ACTION_ITEMS,
     OF_A_RESTORE,
@@ -55,7 +56,7 @@ def render_report(run: Mapping[str, Any], events: Sequence[Event]) -> str:
 
 
 def _head(run: Mapping[str, Any]) -> str:
-    migrations = ", ".join(f"`{_text(name)}`" for name in run["plan"]) or "none was planned"
+    migrations = ", ".join(_code(name) for name in run["plan"]) or "none was planned"
     return "\n".join(
         [
             f"## {TITLES.get(run['kind'], 'Migration Rollback Incident Report')}",
@@ -64,7 +65,7 @@ def _head(run: Mapping[str, Any]) -> str:
             f"**Date:** {run['started_at'][:16].replace('T', ' ')} UTC  ",
             f"**Migration:** {migrations}  ",
             f"**Executed By:** {_text(run['executed_by']) or 'unknown'}  ",
-            f"**Environment:** {run['environment']}, database `{_text(run['database'])}`, run `{run['run_id']}`",
+            f"**Environment:** {run['environment']}, database {_code(run['database'])}, run `{run['run_id']}`",
         ]
     )
 
@@ -186,7 +187,8 @@ def _contacts(run: Mapping[str, Any]) -> str:
 
 
 def _code(name: str) -> str:
-    return f"`{_text(name)}`"
+    """Show a name as code, in which markup has no meaning but the end of the code."""
+    return f"`{visible(name).replace('`', chr(39)).strip()}`"
 
 
 def _title(phase: str) -> str:
@@ -195,7 +197,8 @@ def _title(phase: str) -> str:
 
 def _text(text: str) -> str:
     """Keep a person's or a database's text from becoming markup."""
-    return str(text).replace("\\", "\\\\").replace("`", "'").replace("<", "&lt;").replace("\n", " ").strip()
+    plain = visible(text).replace("\\", "\\\\").replace("`", "'")
+    return plain.replace("<", "&lt;").replace("](", "]\\(").strip()
 
 
 def _cell(text: str) -> str:

@@ -13,6 +13,7 @@ from . import evidence as evidence_rules
 from .errors import RollbackError
 from .names import parse_derived_name
 from .outcome import summarise
+from .typed import sql_name
 
 if TYPE_CHECKING:
     from .description import Description
@@ -82,8 +83,7 @@ def age_hours(text: object, now: datetime) -> float | None:
 
 def drop_command(name: str) -> str:
     """Return the SQL that drops a database; it fails where somebody is connected."""
-    quoted = name.replace('"', '""')
-    return f'DROP DATABASE "{quoted}";'
+    return f"DROP DATABASE {sql_name(name)};"
 
 
 def is_ours(name: str, description: Description | None) -> bool:

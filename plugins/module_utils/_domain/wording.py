@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .typed import sql_name
 from .watch import summary_lines
 
 if TYPE_CHECKING:
@@ -248,5 +249,4 @@ def _kept(events: Sequence[Event], name: str) -> str:
 
 
 def _drop(database: str) -> str:
-    quoted = database.replace('"', '""')
-    return f'DROP DATABASE "{quoted}";'
+    return f"DROP DATABASE {sql_name(database)};"

@@ -26,6 +26,8 @@ class Engine(abc.ABC):
         path_folder: a folder that its commands need in front of C(PATH), or "".
         manifest: the file that lists the hash of each migration, or None.
         defaults: environment variables that keep the tool quiet and away from the network.
+        authority_variable: the environment variable in which its language takes the file of one more certificate
+            authority, or "".
     """
 
     folder: Path
@@ -35,6 +37,7 @@ class Engine(abc.ABC):
     path_folder: str
     manifest: Path | None
     defaults: Mapping[str, str]
+    authority_variable: str = ""
 
     @abc.abstractmethod
     def check(self) -> None:

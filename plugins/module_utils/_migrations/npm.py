@@ -39,6 +39,8 @@ class NpmEngine(Engine):
         Refused: an option is missing or wrong.
     """
 
+    authority_variable = "NODE_EXTRA_CA_CERTS"
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         if not options.get("project_dir"):
             raise Refused(

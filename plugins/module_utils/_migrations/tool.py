@@ -103,7 +103,7 @@ class Tool:
             "PGAPPNAME": self.session_name,
             "PGOPTIONS": self._options(self._given.get("PGOPTIONS", "")),
         }
-        given = {**self.engine.defaults, **self._given, **mine}
+        given = {**self.engine.defaults, **self._encryption(), **self._given, **mine}
         return base_environment(given, home, self.engine.path_folder)
 
     def secrets(self) -> list[str]:
@@ -117,6 +117,16 @@ class Tool:
         if "options" in parameters:  # in a URL they win over PGOPTIONS
             parameters["options"] = self._options(parameters["options"])
         return make_url(parameters)
+
+    def _encryption(self) -> dict[str, str]:
+        """Return what makes a tool encrypt, and check the server, whose configuration takes the URL apart.
+
+        It hands host, user and password to the driver, and sslmode gets lost: node's pg then reads C(PGSSLMODE), and
+        knows the authorities of node alone; without them it would connect in plain text.
+        """
+        settings = self.server.encryption_environment()
+        authority, variable = settings.get("PGSSLROOTCERT", ""), self.engine.authority_variable
+        return {**settings, **({variable: authority} if variable and authority not in ("", "system") else {})}
 
     def _options(self, options: str) -> str:
         return f"{options} -c lock_timeout={int(self._lock_timeout * 1000)}".strip()

@@ -25,8 +25,10 @@ GONE_WITHIN_SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 0.01
 _SESSIONS = """
     SELECT count(*) FILTER (WHERE datname = %(database)s),
-           array_agg(DISTINCT datname) FILTER (WHERE datname <> %(database)s AND application_name = %(name)s)
-    FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+           array_agg(DISTINCT datname) FILTER (WHERE datname <> %(database)s AND application_name = %(name)s),
+           count(*) FILTER (WHERE datname = %(database)s AND client_addr IS NOT NULL AND NOT ssl)
+    FROM pg_stat_activity LEFT JOIN pg_stat_ssl USING (pid)
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
 
 _WHO = """
@@ -46,10 +48,12 @@ class Witness:
         cursors: one in the maintenance database of each watched server; the first is the intended one.
         database: the intended database.
         name: the application name that the tool was given.
+        encrypted: sessions in the intended database must be encrypted.
     """
 
-    def __init__(self, cursors: Sequence[Cursor], database: str, name: str) -> None:
+    def __init__(self, cursors: Sequence[Cursor], database: str, name: str, *, encrypted: bool = False) -> None:
         self._cursors = cursors
+        self._encrypted = encrypted
         self._database = database
         self._name = name
         self._next = 0.0
@@ -60,17 +64,19 @@ class Witness:
         """Look once, but not more often than every ten milliseconds.
 
         Raises:
-            Failed: the tool is connected to another database.
+            Failed: the tool is connected to another database, or in plain text where the URL demands encryption.
         """
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _LOOK_EVERY_SECONDS
         for index, cursor in enumerate(self._cursors):
-            here, elsewhere = self._sessions(cursor)
+            here, elsewhere, plain = self._sessions(cursor)
             self._seen = self._seen or (index == 0 and here > 0)
             others = [*(elsewhere or []), *([self._database] if index and self._named(cursor) else [])]
             if others:
                 raise self._strayed(others)
+            if self._encrypted and plain and not index:
+                raise self._unencrypted()
 
     def saw_session(self) -> bool:
         """Tell whether the tool had a session in the intended database; asked when it has ended."""
@@ -130,10 +136,10 @@ class Witness:
         )
         return int(_row(cursor)[0])
 
-    def _sessions(self, cursor: Cursor) -> tuple[int, list[str] | None]:
+    def _sessions(self, cursor: Cursor) -> tuple[int, list[str] | None, int]:
         cursor.execute(_SESSIONS, {"database": self._database, "name": self._name})
-        here, elsewhere = _row(cursor)
-        return int(here), elsewhere
+        here, elsewhere, plain = _row(cursor)
+        return int(here), elsewhere, int(plain)
 
     def _named(self, cursor: Cursor) -> bool:
         """Tell whether the tool is connected to a database of the same name on a watched server."""
@@ -158,6 +164,17 @@ class Witness:
                 " done there."
             ),
             databases=sorted(databases),
+        )
+
+    def _unencrypted(self) -> Failed:
+        return Failed(
+            f"The migration tool connected to {self._database!r} in plain text, though the URL's sslmode demands"
+            " encryption, and was ended.",
+            remedy=(
+                "Its driver passes over sslmode, and something overrides PGSSLMODE: let the project's own configuration"
+                " encrypt (Sequelize: dialectOptions.ssl). Its password and data went over the network unencrypted."
+            ),
+            database=self._database,
         )
 
 
@@ -186,4 +203,4 @@ def witness(server: Server, database: str, name: str, watched: Sequence[Server] 
         connections = [stack.enter_context(each.admin()) for each in (server, *others)]
         cursors = [stack.enter_context(connection.cursor()) for connection in connections]
         Witness(cursors, database, name).wait_until_alone()
-        yield Witness(cursors, database, name)
+        yield Witness(cursors, database, name, encrypted=server.demands_encryption)

@@ -270,6 +270,8 @@ def running(
 def _remedy(said: str) -> str:
     if "unsupported startup parameter" in said:
         return "A pooler is in the way: set rollback_admin_url to the direct way to the server."
+    if "SSL support is not compiled in" in said:
+        return "These tools speak no TLS: name a folder with a build that does in rollback_client_path."
     if "No space left" in said:
         return "Make room on the disk that is full, then start again."
     if "lock" in said:

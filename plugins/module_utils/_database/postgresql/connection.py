@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
@@ -38,18 +39,38 @@ _ENVIRONMENT = {
     "sslkey": "PGSSLKEY",
     "sslcrl": "PGSSLCRL",
     "sslcrldir": "PGSSLCRLDIR",
+    "sslcertmode": "PGSSLCERTMODE",
+    "sslcompression": "PGSSLCOMPRESSION",
     "sslnegotiation": "PGSSLNEGOTIATION",
+    "sslsni": "PGSSLSNI",
     "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
     "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
     "channel_binding": "PGCHANNELBINDING",
     "gssencmode": "PGGSSENCMODE",
+    "gssdelegation": "PGGSSDELEGATION",
+    "gsslib": "PGGSSLIB",
     "krbsrvname": "PGKRBSRVNAME",
+    "load_balance_hosts": "PGLOADBALANCEHOSTS",
+    "min_protocol_version": "PGMINPROTOCOLVERSION",
+    "max_protocol_version": "PGMAXPROTOCOLVERSION",
+    "requirepeer": "PGREQUIREPEER",
     "connect_timeout": "PGCONNECT_TIMEOUT",
     "target_session_attrs": "PGTARGETSESSIONATTRS",
     "require_auth": "PGREQUIREAUTH",
     "client_encoding": "PGCLIENTENCODING",
 }
 """libpq's parameters and the environment variables of the same meaning (PostgreSQL documentation, 34.15)."""
+
+_OURS = ("dbname", "application_name", "options", "client_encoding")
+"""What the environment that we were started in has no say in."""
+
+_SERVICE_FILES = ("PGSERVICEFILE", "PGSYSCONFDIR")
+
+_PLAIN_IN_PATH = ";:@&=+$,"
+"""What may stand in a URL's path as it is, and stay encoded where node's pg decodes it (with ``decodeURI``)."""
+
+DEMANDING_MODES = ("require", "verify-ca", "verify-full")
+"""Values of C(sslmode) with which nothing may go unencrypted."""
 
 
 class Identity(NamedTuple):
@@ -95,7 +116,8 @@ class Server:
             maintenance if maintenance and maintenance != self.database else MAINTENANCE_DATABASE
         )
         self.application_name = application_name
-        self._given = direct
+        self._given = _completed(direct)
+        direct = self._given
         self._parameters = {"connect_timeout": "10", **direct, "application_name": application_name}
 
     def parameters(self, database: str | None = None) -> dict[str, str]:
@@ -127,8 +149,7 @@ class Server:
                 f"Cannot connect to database {self._explained(parameters['dbname'])} as "
                 f"{parameters.get('user', 'the default user')!r} on {parameters.get('host', 'the default host')}:"
                 f"{parameters.get('port', '5432')}: {str(error).strip()}",
-                remedy="Check the URL in the inventory (or the environment variable that it reads) with "
-                "psql, from the host where the tools run.",
+                remedy=_way_in(str(error)),
                 database=parameters["dbname"],
             ) from None
         connection.autocommit = autocommit
@@ -163,7 +184,21 @@ class Server:
                 untouched="Nothing was touched.",
                 remedy="Leave it out of the URL, or put it into a service file (PGSERVICEFILE).",
             )
-        return {_ENVIRONMENT[name]: value for name, value in parameters.items()}
+        files = {name: os.environ[name] for name in _SERVICE_FILES if name in os.environ}
+        return {**files, **{_ENVIRONMENT[name]: value for name, value in parameters.items()}}
+
+    @property
+    def demands_encryption(self) -> bool:
+        """Whether the URL says that nothing may go unencrypted; a socket on this machine never is."""
+        local = self._given.get("host", "").startswith(("/", "@")) and "hostaddr" not in self._given
+        return self._given.get("sslmode") in DEMANDING_MODES and not local
+
+    def encryption_environment(self) -> dict[str, str]:
+        """Return the PGSSL… variables for a tool that takes no sslmode from its URL; none where it is not demanded."""
+        if not self.demands_encryption:
+            return {}
+        names = [name for name in self._given if name.startswith("ssl") and name in _ENVIRONMENT]
+        return {_ENVIRONMENT[name]: self._given[name] for name in names}
 
     def url(self, database: str | None = None) -> str:
         """Return a URL for a migration tool; only for its environment, never for an argument list or an output."""
@@ -203,7 +238,8 @@ def make_url(parameters: Mapping[str, str]) -> str:
         credentials += ":" + quote(parameters["password"], safe="")
     query = "?" + urlencode(rest, quote_via=quote) if rest else ""
     at = "@" if credentials else ""
-    return f"postgresql://{credentials}{at}{_addresses(hosts, ports)}/{quote(parameters['dbname'], safe='')}{query}"
+    path = quote(parameters["dbname"], safe=_PLAIN_IN_PATH)
+    return f"postgresql://{credentials}{at}{_addresses(hosts, ports)}/{path}{query}"
 
 
 def _addresses(hosts: str, ports: str) -> str:
@@ -229,6 +265,32 @@ def _parse(url: str, variable: str) -> dict[str, str]:
     if "@" in parameters.get("host", "")[1:]:  # what libpq takes for the host begins inside the password
         raise _unreadable(variable, "there is an @ before the host that is not percent-encoded")
     return parameters
+
+
+def _completed(parameters: dict[str, str]) -> dict[str, str]:
+    """Take what a URL leaves open from the environment, as libpq does; what we start afterwards then gets it too.
+
+    Client tools and migration tools are started with an environment of their own: without this, a C(PGHOST) or a
+    C(PGSSLMODE) that we were started with would lead us to one server, or to a proven one, and them to another.
+    """
+    names = [name for name in _ENVIRONMENT if name not in _OURS and os.environ.get(_ENVIRONMENT[name])]
+    if "service" in parameters or "service" in names:  # the service's file comes before the environment
+        names = [name for name in names if name == "service"]
+    return {**{name: os.environ[_ENVIRONMENT[name]] for name in names}, **parameters}
+
+
+def _way_in(reason: str) -> str:
+    """Say what to do about a refused connection."""
+    if "certificate" in reason or "SSL" in reason:
+        return (
+            "The server did not prove that it is the one of the URL, or the connection could not be encrypted. Do not"
+            " lower sslmode: compare host name, sslrootcert and dates of the certificate with: openssl s_client"
+            " -starttls postgres -connect <host>:<port>"
+        )
+    return (
+        "Check the URL in the inventory (or the environment variable that it reads) with psql, from the host where"
+        " the tools run."
+    )
 
 
 def _unreadable(variable: str, reason: str) -> Refused:

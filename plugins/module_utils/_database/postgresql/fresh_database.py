@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..._domain.catalogue import Catalogue, roles_in
 from ..._domain.description import Description, parse_description, render_description
 from ..._domain.errors import Failed, Refused
+from ..._domain.typed import sql_name
 from ..._driver import one_row, psycopg2, sql
 from .client_tools import ClientTools, connection_argument, running, tool_environment
 from .progress import restoring
@@ -197,11 +198,10 @@ def drop_database(server: Server, name: str, oid: int | None = None) -> None:
             if found and oid in (None, found[0]):
                 _drop(cursor, name)
     except (psycopg2.Error, Refused) as error:
-        quoted = name.replace('"', '""')
         raise Failed(
             f"The half-made database {name!r} could not be dropped: {str(error).strip()}.",
             untouched="No other database was touched.",
-            remedy=f'Drop it: DROP DATABASE "{quoted}" WITH (FORCE).',
+            remedy=f"Drop it: DROP DATABASE {sql_name(name)} WITH (FORCE);",
             database=name,
         ) from None
 
