@@ -83,6 +83,7 @@ CALLS: dict[str, tuple[str, Rules]] = {
         up("  await q.addConstraint('a', { type: 'unique', fields: ['b'] });"),
         [("unique-constraint", 3)],
     ),
+    "using-index.ts": (up("  await q.sequelize.query('ALTER TABLE a ADD CONSTRAINT f UNIQUE USING INDEX i');"), []),
     "bulk-delete.ts": (up("  await q.bulkDelete('a', {});"), [("delete-everything", 3)]),
     "bulk-delete-some.ts": (up("  await q.bulkDelete('a', { b: 1 });"), []),
     "raw.ts": (

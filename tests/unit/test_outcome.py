@@ -298,3 +298,11 @@ def test_a_restore_tells_which_backups_it_passed_over() -> None:
         "What was there is kept, closed, as shop__before_x",
         "Left out of the backup: a comment",
     ]
+
+
+def test_a_restore_that_kept_nothing_does_not_say_that_it_did() -> None:
+    from ansible_collections.balcon.rollback.plugins.module_utils._domain.restoration import restored_from
+
+    told = restored_from(journal(UNDONE, kind="restore"))
+    assert told
+    assert told["lines"] == ["Restored from the database of before run 20261122t080000abcd"]

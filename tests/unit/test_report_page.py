@@ -395,3 +395,8 @@ def test_an_error_without_advice_has_no_empty_headings() -> None:
     assert "It broke." in page
     assert "What was not touched" not in page
     assert "What to do next" not in page
+
+
+def test_a_change_that_was_taken_back_is_said_not_to_be_in_effect() -> None:
+    assert "Not in effect: the database is what it was before." in read(journal(CLOSED, CHANGED, BROKEN, RESTORED))
+    assert "Not in effect" not in read(journal(CLOSED, CHANGED, SWAPPED, FINISHED))

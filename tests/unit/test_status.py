@@ -256,3 +256,10 @@ def test_lines_of_what_there_is() -> None:
         "kind unknown", "  - the folder cannot be read",
     ):  # fmt: skip
         assert words in text
+
+
+def test_a_run_that_waits_for_a_person_says_why() -> None:
+    run = {"run_id": RUN, "state": "swapped", "lease_until": NOW.isoformat(), "lease_expired": True, "held": "3 rows"}
+    text = "\n".join(status_lines(empty_status(open_run=run)))
+    assert "It waits for a person, because 3 rows" in text
+    assert "Nobody works on it" not in text

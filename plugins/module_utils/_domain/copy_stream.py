@@ -41,9 +41,9 @@ class RowCounter:
     def feed(self, data: bytes) -> None:
         """Take the next part of the stream, cut anywhere."""
         self._rest += data
-        while self._table is not None or self._find_header():
-            if not self._count():
-                return
+        table = self._table or self._find_header()
+        while table is not None and self._count(table):
+            table = self._find_header()
 
     def finish(self) -> dict[tuple[str, str], int]:
         """Return the rows by table.
@@ -55,16 +55,16 @@ class RowCounter:
             raise UnexpectedEnd(".".join(self._table))
         return self.rows
 
-    def _find_header(self) -> bool:
+    def _find_header(self) -> tuple[str, str] | None:
         """Go to the next block; keep from the last line on that may begin a header."""
         match = _HEADER.search(self._rest)
         if match is None:
             self._rest = self._rest[self._last_possible_header() :]
-            return False
+            return None
         self._table = (_name(match["schema"]), _name(match["table"]))
         self.rows.setdefault(self._table, 0)
         self._rest = self._rest[match.end() :]
-        return True
+        return self._table
 
     def _last_possible_header(self) -> int:
         """A header may span lines, where a name holds a line feed; it may also be cut in its first word."""
@@ -73,10 +73,8 @@ class RowCounter:
         begun = self._rest.find(b"\nCOPY ")
         return (begun if begun >= 0 else self._rest.rfind(b"\n")) + 1
 
-    def _count(self) -> bool:
+    def _count(self, table: tuple[str, str]) -> bool:
         """Count rows up to the end of the block, or of what is there; tell whether the block has ended."""
-        if self._table is None:
-            return False
         if self._rest.startswith(_END):
             end = 0
         else:
@@ -84,10 +82,10 @@ class RowCounter:
             end = found + 1 if found >= 0 else -1
         if end < 0:
             complete = self._rest.rfind(b"\n") + 1
-            self.rows[self._table] += self._rest.count(b"\n", 0, complete)
+            self.rows[table] += self._rest.count(b"\n", 0, complete)
             self._rest = self._rest[complete:]
             return False
-        self.rows[self._table] += self._rest.count(b"\n", 0, end)
+        self.rows[table] += self._rest.count(b"\n", 0, end)
         self._rest = self._rest[end + len(_END) :]
         self._table = None
         return True
