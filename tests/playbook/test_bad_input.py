@@ -242,7 +242,7 @@ def other_run(scene: Scene, run_module: ModuleRunner, tmp_path: Path) -> Iterato
 
 def test_another_run_under_way(scene: Scene, other_run: str) -> None:
     before = _descriptions(scene)
-    assert_refused(scene.play(*ASK, CONFIRM), other_run, "under way", "Wait until it has ended")
+    assert_refused(scene.play(*ASK, CONFIRM), other_run, " on ", "under way", "lease lasts", "Wait until it has ended")
     assert _descriptions(scene) == before
 
 

@@ -56,6 +56,27 @@ def empty_status(**more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def test_an_open_run_is_told_with_its_owner_and_what_would_be_done() -> None:
+    run = {"run_id": RUN, "state": "swapped", "lease_until": NOW.isoformat(), "lease_expired": True,
+           "owner": " of anna on tools-1", "held": "", "reason": "Nothing was written since."}  # fmt: skip
+    told = status_lines(empty_status(open_run=run))
+    assert f"Run under way: {RUN} of anna on tools-1, state swapped, its lease ran out at 2026-11-23 12:00 UTC" in told
+    assert "  Nobody works on it any more. Nothing was written since. Next:" in told
+    assert f"    ansible-playbook playbooks/restore.yml -e env=… -e run={RUN}" in told
+    held = {**run, "lease_until": "", "lease_expired": False, "held": "rows were written"}
+    told = status_lines(empty_status(open_run=held))
+    assert f"Run under way: {RUN} of anna on tools-1, state swapped, no lease" in told
+    assert "  It waits for a person, because rows were written. What can be done is said by:" in told
+
+
+def test_what_the_keeper_did_is_told_of_a_run_that_could_not_report() -> None:
+    for outcome, said in (("ok", "the keeper ended the run"), ("failed", "the keeper left the run to a person")):
+        last = {**event("restore", outcome), "action": said}
+        entry = run_entry(RUN, [BEGIN, last], ended=False)
+        assert entry["problem"].startswith("its controller died before it could report")
+        assert said in entry["problem"]
+
+
 def test_a_time_needs_its_zone() -> None:
     assert moment("2026-11-23T08:15:00") is None
     assert moment("yesterday") is None

@@ -79,6 +79,7 @@ def _open_run(status: Mapping[str, Any]) -> Iterator[str]:
     if run:
         until = clock(run["lease_until"])
         lease = f"its lease ran out at {until}" if run["lease_expired"] else f"lease until {until}"
+        lease = "no lease" if run.get("held") else lease
         yield f"Run under way: {run['run_id']}{run.get('owner', '')}, state {run['state']}, {lease}"
         if run.get("held"):
             yield f"  It waits for a person, because {run['held']}. What can be done is said by:"

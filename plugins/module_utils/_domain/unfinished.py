@@ -107,7 +107,9 @@ def _stopped(seen: Seen, description: Description) -> str:
     if seen.lease == RUN_OUT and not seen.copying:
         until = f" at {description.lease_until}" if description.lease_until else ""
         return f"gave no sign of life in state {description.state}, and its lease ran out{until}"
-    return f"is in state {description.state}"
+    if seen.copying or seen.lease == LASTS:
+        return f"is under way on {seen.database} (state {description.state})"
+    return f"is open on {seen.database} (state {description.state})"
 
 
 def _of_open_run(seen: Seen, description: Description) -> tuple[str, str]:
@@ -158,8 +160,8 @@ def what_to_type(decision: Decision, command: str) -> str:
         return f"What can be done is said by: {command}"
     if decision.kind == WAIT:
         return (
-            "Let it end: it restores the original when a step fails, and its keeper, or the next run, finishes it when "
-            f"its lease has run out. Then look again: {command}"
+            "Wait until it has ended: it restores the original when a step fails, and its keeper, or the next run, "
+            f"finishes it when its lease has run out. Then start again. What can be done is said by: {command}"
         )
     if decision.kind == ASK:
         return (

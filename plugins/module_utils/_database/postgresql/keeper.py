@@ -246,6 +246,7 @@ class _Watch:
         self._supervisor = 0
         self._give_up_at = time.monotonic() + GIVE_UP_SECONDS
         self._lease, self._lease_seen_at = "", 0.0
+        self._said = ""
 
     def forget_ready(self) -> None:
         """Close our end of the pipe that says that the lock is held."""
@@ -329,9 +330,11 @@ class _Watch:
         contents = contents_of_candidate(self._run)
         seen = look(self._server, lease=RUN_OUT, can_prove=bool(contents))
         decision = decide(seen)
-        _log(decision.reason)
         if decision.kind in (WAIT, NOTHING):
             return False
+        if decision.reason != self._said:
+            _log(decision.reason)
+            self._said = decision.reason
         if decision.kind == ASK:
             return self._leave(seen, decision.reason)
         try:
