@@ -129,20 +129,25 @@ def _before_swap(seen: Seen, description: Description) -> tuple[str, str]:
     if seen.before:
         return ASK, f"a database of before its swap is there, although {seen.database} says that it did not swap."
     if method_of(description) == "in_place" and description.state != BEFORE_SWAP[0]:
-        return RESTORE_DUMP, f"{seen.database} was being migrated in place, and the dump taken before it is restored."
-    return OPEN_ORIGINAL, f"{seen.database} is unaltered, and is opened again."
+        return (
+            RESTORE_DUMP,
+            f"{seen.database} was being migrated in place, and the dump taken before it is to be restored.",
+        )
+    return OPEN_ORIGINAL, f"{seen.database} is unaltered, and is to be opened again."
 
 
 def _after_swap(seen: Seen, description: Description) -> tuple[str, str]:
     in_place = method_of(description) == "in_place"
     if description.state == STATES[-1]:
-        return GO_FORWARD, "the release that belongs to the database is on record, so that the run is ended."
+        return GO_FORWARD, "the release that belongs to the database is on record, and the run is to be ended."
     if not in_place and not seen.before:
         return ASK, "no release is on record, and the database of before it is not there to go back to."
     if seen.written:
         return ASK, f"no release is on record, and {seen.written}."
     proof = "nothing was written since" if seen.written is not None else "if nothing was written since"
-    way = "the dump taken before it is restored" if in_place else "the database of before it is swapped back"
+    way = (
+        "the dump taken before it is to be restored" if in_place else "the database of before it is to be swapped back"
+    )
     return (RESTORE_DUMP if in_place else SWAP_BACK), f"no release is on record, and {way}, {proof}."
 
 
