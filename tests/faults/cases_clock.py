@@ -94,7 +94,7 @@ CASES: list[Case] = [
         (BEFORE,),
         nothing,
         _an_hour_back_from_the_start,
-        says("1.0 hours from now: the clock"),
+        says("hours from now: the clock"),
         needs=clock.can_be_had,
     ),
     *(_case("controller", "the controller's", phase, _of_the_controller, (AFTER,)) for phase in ("migrate_down",)),

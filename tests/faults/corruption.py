@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -46,7 +47,11 @@ def main(arguments: list[str]) -> int:
     if asked.without:
         corrupting.take_out_the_checksums()
     damages = asked.damages or (DAMAGES_RESTORED if asked.without else DAMAGES)
-    found = list(corrupting.rows(damages, asked.after_the_check, asked.seed))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end, too
+    found = []
+    for row in corrupting.rows(damages, asked.after_the_check, asked.seed):
+        print(f"{row.compression}: {row.count(corrupting.REFUSED)} of {len(row.results)} refused", flush=True)
+        found.append(row)
     if asked.json:
         asked.json.write_text(json.dumps(corrupting.summary(found), indent=1) + "\n")
     return 0 if corrupting.reported(found, checksums=not asked.without) else 1
