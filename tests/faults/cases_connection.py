@@ -210,7 +210,8 @@ CASES: list[Case] = [
         _sessions_ended_in("migrate_down"), INSIDE["migrate_down"].prepare, stand=START["migrate_down"],
     ),
     Case(
-        "sessions-ended-all-the-time", f"sessions of ours ended, {SEVERAL} of them, from the candidate on", (BEFORE, AFTER),
+        "sessions-ended-all-the-time", f"{SEVERAL} sessions of ours ended, from the candidate on",
+        (BEFORE, AFTER),
         _sessions_ended_all_the_time, stand=START["candidate"], lease=LEASE,
     ),
     *(
