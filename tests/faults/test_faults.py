@@ -20,7 +20,7 @@ TEN = (
     "module-killed-in-candidate",
     "module-killed-in-reopen",
     "server-crash-in-verify",
-    "sessions-ended-all-the-time",
+    "sessions-ended-in-verify",
     "down-half-finishes-well",
     "journal-edited-at-close",
     "evidence-edited",
