@@ -57,7 +57,7 @@ def test_what_a_killed_process_left_goes_and_what_another_one_writes_stays(tmp_p
 def test_a_link_in_a_backup_is_no_file_of_it(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("x")
     (tmp_path / "link").symlink_to("/etc/passwd")
-    assert describe_files(tmp_path)["link"] == {"bytes": None, "sha256": "not a file"}
+    assert describe_files(tmp_path)["link"] == {"problem": "it is a link"}
 
 
 def test_a_manifest_that_is_no_text_is_not_trusted(tmp_path: Path) -> None:
