@@ -173,7 +173,8 @@ def test_no_step_of_a_run_gets_past_another_run() -> None:
 @pytest.mark.parametrize("needed", ["closed", "candidate", "migrating", "migrated", "verified"])
 def test_no_way_to_the_swap_leaves_a_state_out(needed: str) -> None:
     """Only a restore puts something in the database's place that was not migrated here, and only in place is there no
-    candidate: each has steps of its own."""
+    candidate: each has steps of its own.
+    """
     reached, grown = {""}, True
     while grown:
         more = {
