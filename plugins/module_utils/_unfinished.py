@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._database.postgresql.access import release_lock
-from ._database.postgresql.connection import Server
+from ._database.postgresql.connection import Server, Unreachable
+from ._database.postgresql.information import explained
 from ._database.postgresql.restore_point import DumpAccess
 from ._database.postgresql.unfinished import finish, look
 from ._domain.errors import Refused, RollbackError
@@ -91,7 +92,10 @@ def finish_unfinished(module: AnsibleModule) -> dict[str, Any]:
 
 
 def _look(server: Server, params: Mapping[str, Any]) -> tuple[Seen, dict[str, Any] | None]:
-    seen = look(server)
+    try:
+        seen = look(server)
+    except Unreachable as refusal:
+        raise explained(server, refusal) from None
     contents = None
     if seen.description and params["state_dir"]:
         contents = contents_of_candidate(Run(params["state_dir"], seen.description.run_id))

@@ -29,7 +29,7 @@ def arguments(shop: Any, tmp_path: Path) -> dict[str, Any]:
     """A copy within one server; that another one works the same is what db_copy's identity check is for."""
     state = tmp_path / "state"
     (state / "runs" / RUN_ID).mkdir(parents=True)
-    for place in (state, state / "runs" / RUN_ID):
+    for place in (state, state / "runs", state / "runs" / RUN_ID):
         place.chmod(0o700)
     (state / "runs" / RUN_ID / "journal.jsonl").touch(mode=0o600)
     return {

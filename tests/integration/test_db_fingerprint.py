@@ -267,7 +267,7 @@ def test_expected_change_passes_and_another_fails(
 def test_verify_refuses_a_database_that_is_no_candidate(run_module: Any, shop: Any, tmp_path: Path) -> None:
     run_id, state = "20261123t081500a3f9", tmp_path / "state"
     (state / "runs" / run_id).mkdir(parents=True)
-    for place in (state, state / "runs" / run_id):
+    for place in (state, state / "runs", state / "runs" / run_id):
         place.chmod(0o700)
     (state / "runs" / run_id / "journal.jsonl").touch(mode=0o600)
     result = run_module(

@@ -151,7 +151,7 @@ def test_stagings_url_that_is_productions(scene: Scene, host: str) -> None:
 def test_encryption_that_the_server_does_not_have(scene: Scene) -> None:
     url = scene.url("production") + "?sslmode=require"
     outcome = scene.play(*ASK, production={"rollback_database_url": url})
-    assert_refused(outcome, "server does not support SSL", "Check the URL in the inventory")
+    assert_refused(outcome, "server does not support SSL", "Do not lower sslmode")
 
 
 @pytest.mark.usefixtures("untouched")

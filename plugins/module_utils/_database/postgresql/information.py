@@ -72,14 +72,7 @@ def read_information(
     try:
         information = _read(server, public, question or Question())
     except Refused as refusal:
-        if not _leads_to_pooler(server):
-            refusal.untouched = refusal.untouched or "Nothing was touched."
-            raise
-        raise Refused(
-            f"The URL of {server.database} leads to a connection pooler: {refusal.message}",
-            untouched="Nothing was touched.",
-            remedy="Give the direct way to the server, past the pooler: rollback_admin_url.",
-        ) from None
+        raise explained(server, refusal) from None
     if differs_from and all(information[name] == differs_from[name] for name in ("system_identifier", "oid")):
         same = Blocker(
             "same_database",
@@ -89,6 +82,18 @@ def read_information(
         )
         information["blockers"].append(same._asdict())
     return information
+
+
+def explained(server: Server, refusal: Refused) -> Refused:
+    """Return the refusal of a server that was asked before anything else, in words for whoever gave its URL."""
+    if not _leads_to_pooler(server):
+        refusal.untouched = refusal.untouched or "Nothing was touched."
+        return refusal
+    return Refused(
+        f"The URL of {server.database} leads to a connection pooler: {refusal.message}",
+        untouched="Nothing was touched.",
+        remedy="Give the direct way to the server, past the pooler: rollback_admin_url.",
+    )
 
 
 def _read(server: Server, public: Server | None, question: Question) -> dict[str, Any]:
