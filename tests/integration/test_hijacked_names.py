@@ -63,7 +63,8 @@ def test_nobody_falls_into_them(trapped: Database) -> None:
     server = Server(trapped.url)
     with server.admin() as connection, connection.cursor() as cursor:
         assert take_run_lock(cursor, server.database)
-        assert "pid" in str(run_lock_holder(cursor, server.database))
+        with server.admin() as other, other.cursor() as asking:
+            assert "pid" in str(run_lock_holder(asking, server.database))
     with reading(server) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 'pid '::text || 7")
         assert cursor.fetchall() == [("pid 7",)]

@@ -482,16 +482,17 @@ def test_backup_of_another_database_or_server(recover: Any, shop: Any, folder: P
     path = folder / backup / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["database"]["system_identifier"] = "4711"
-    path.write_text(json.dumps(reseal(manifest)))
+    path.write_text(reseal(manifest))
     refused = recover(["users"], "replace")
     assert "on another server" in refused["msg"]
     ok(recover(["users"], "replace", other_server=True))
 
 
-def reseal(manifest: dict[str, Any]) -> dict[str, Any]:
-    from ansible_collections.balcon.rollback.plugins.module_utils._domain.manifest import seal
+def reseal(manifest: dict[str, Any]) -> str:
+    from ansible_collections.balcon.rollback.plugins.module_utils._domain.manifest import render, seal
 
-    return seal({name: value for name, value in manifest.items() if name not in ("digest", "signature", "format")})
+    content = {name: value for name, value in manifest.items() if name not in ("digest", "signature", "format")}
+    return render(seal(content))
 
 
 def test_manifest_that_was_edited_or_file_that_was_changed(recover: Any, shop: Any, folder: Path, backup: str) -> None:
@@ -512,7 +513,7 @@ def test_contents_are_proven_even_when_the_files_are_as_they_were(
     path = folder / backup / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["fingerprint"]["tables"]["public.users"]["contents"] = "1"
-    path.write_text(json.dumps(reseal(manifest)))
+    path.write_text(reseal(manifest))
     shop.execute("DELETE FROM users WHERE id = 1")
     assert "is not what was backed up" in recover(["users"], "insert_missing")["msg"]
     shop.execute("DROP TABLE users CASCADE")
