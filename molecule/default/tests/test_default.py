@@ -113,7 +113,8 @@ def test_maintenance_was_seen_on_before_closing_and_off_after_reopening(scene: S
         assert run.event(turned)["data"]["verified_by"] == "probe"
     actions = [event["action"] for event in run.journal]
     assert actions.index("turn maintenance mode on") < actions.index("close the database")
-    assert actions.index("turn maintenance mode off") > actions.index("end the run on the server")
+    assert actions.index("swap the candidate in") < actions.index("turn maintenance mode off")
+    assert actions.index("turn maintenance mode off") < actions.index("end the run on the server")
     assert scene.ask("/api/health")["maintenance"] is False
 
 
