@@ -563,7 +563,8 @@ def test_back_to_before_a_rollback_that_has_ended(
     assert rolled_back.exit_code == 0, rolled_back.output
     question = question_of(rolled_back)
     assert question[0].startswith(f"Database: {PRODUCTION}, ")
-    assert question[1].startswith("Migrations to revert, newest first: ")
+    assert question[1].startswith("Method: a candidate")
+    assert question[2].startswith("Migrations to revert, newest first: ")
     run_id = rolled_back.records[-1]["run_id"]
     insert(scene, 2)
     refused = restore(*ASK, f"run={run_id}", CONFIRM)
