@@ -104,13 +104,15 @@ class _Kept:
     def load(cls, path: Path) -> _Kept:
         """Read one."""
         kind = getattr(module_common, "_CachedModule", None)
-        around = kind.load(str(path)) if kind else None
-        return cls(path, base64.b64decode(around.zip_data if around else path.read_bytes()), around)
+        if kind is None:
+            return cls(path, base64.b64decode(path.read_bytes()), None)
+        around: Any = kind.load(str(path))
+        return cls(path, base64.b64decode(around.zip_data), around)
 
     def save(self, archive: bytes) -> None:
         """Put another archive into its place, in one step."""
         encoded = base64.b64encode(archive)
-        if self._around:
+        if self._around is not None:
             replace(self._around, zip_data=encoded).dump(str(self._path))
             return
         half = self._path.with_name(f"{self._path.name}-part")

@@ -165,10 +165,16 @@ UNREACHABLE = {
     "the maintenance database": (
         "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC", "Cannot connect to database 'postgres'", "db_info",
     ),
-    "the database": ("REVOKE ALL ON DATABASE {name} FROM {owner}, {application}",
-        "permission denied for database", "db_backup"),
-    "a table": ("ALTER TABLE users OWNER TO {reporter}; REVOKE ALL ON users FROM {application}",
-        "public.users cannot be read as a whole", "db_backup"),
+    "the database": (
+        "REVOKE ALL ON DATABASE {name} FROM {owner}, {application}",
+        "permission denied for database",
+        "db_backup",
+    ),
+    "a table": (
+        "ALTER TABLE users OWNER TO {reporter}; REVOKE ALL ON users FROM {application}",
+        "public.users cannot be read as a whole",
+        "db_backup",
+    ),
     "rows": (
         "ALTER TABLE users ENABLE ROW LEVEL SECURITY; ALTER TABLE users FORCE ROW LEVEL SECURITY",
         "public.users cannot be read as a whole",

@@ -89,5 +89,5 @@ def test_the_chart_is_a_picture_of_the_largest_size_for_light_and_dark() -> None
     with_peer = [found for found in lines(figures()) if found.size == 1000 and found.other is not None]
     assert len(bars) == 2 * (len(with_peer) + 1)
     assert "prefers-color-scheme: dark" in drawn
-    widest = max(float(bar.get("x") or 0) + float(bar.get("width") or 0) for bar in bars)
+    widest = max(float(drawn_bar.get("x") or 0) + float(drawn_bar.get("width") or 0) for drawn_bar in bars)
     assert widest < float((root.get("viewBox") or "").split()[2])

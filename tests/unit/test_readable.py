@@ -37,7 +37,7 @@ def test_what_steers_is_replaced(character: str) -> None:
 def test_a_line_stays_one() -> None:
     assert readable_line("column x\nRehearsed: yes") == "column x?Rehearsed: yes"
     assert readable("PostgreSQL said:\n\tline 1") == "PostgreSQL said:\n line 1"
-    assert readable_line("Überweisung €, 東京, naïve – “ok”") == "Überweisung €, 東京, naïve – “ok”"
+    assert readable_line("Überweisung €, 東京, naïve – «ok»") == "Überweisung €, 東京, naïve – «ok»"
 
 
 @pytest.mark.parametrize("role", ["rollback", "restore"])
@@ -47,7 +47,7 @@ def test_the_questions_replace_the_same(role: str, character: str) -> None:
     variables = yaml.safe_load((PROJECT / "roles" / role / "vars" / "main.yml").read_text())
     pattern = variables[f"{role}_steering_characters"]
     assert re.sub(pattern, "?", f"a{character}b").startswith("a?")
-    assert re.sub(pattern, "?", "Überweisung €, 東京 – “ok”") == "Überweisung €, 東京 – “ok”"
+    assert re.sub(pattern, "?", "Überweisung €, 東京 – «ok»") == "Überweisung €, 東京 – «ok»"
 
 
 def test_every_question_does() -> None:
