@@ -217,16 +217,23 @@ class Run:
             event's own (default true). Never put a secret in.
         """
         self.check_can_record()
-        at, start = utc_now(), time.monotonic()
-        data: dict[str, Any] = {}
-        error: BaseException | None = None
-        try:
+        with _told_to(lambda event: self.record(phase, action, **event)) as data:
             yield data
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            self.record(phase, action, **_event(at, start, data, error))
+
+
+@contextmanager
+def _told_to(record: Callable[[dict[str, Any]], None]) -> Iterator[dict[str, Any]]:
+    """Do one step, and hand over what the journal is to say of it, however it ends."""
+    at, start = utc_now(), time.monotonic()
+    data: dict[str, Any] = {}
+    error: BaseException | None = None
+    try:
+        yield data
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        record(_event(at, start, data, error))
 
 
 def _event(at: str, start: float, data: dict[str, Any], error: BaseException | None) -> dict[str, Any]:
@@ -294,25 +301,11 @@ def module_step(module: AnsibleModule, action: str) -> Iterator[dict[str, Any]]:
         yield {}
         return
     if module.params["phase"] == _RESTORING:
-        with _step_that_must_be(module, action) as data:
+        with _told_to(lambda event: _record_or_warn(module, action, event)) as data:
             yield data
         return
     with Run(module.params["state_dir"], module.params["run_id"]).step(module.params["phase"], action) as data:
         yield data
-
-
-@contextmanager
-def _step_that_must_be(module: AnsibleModule, action: str) -> Iterator[dict[str, Any]]:
-    at, start = utc_now(), time.monotonic()
-    data: dict[str, Any] = {}
-    error: BaseException | None = None
-    try:
-        yield data
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
-        _record_or_warn(module, action, _event(at, start, data, error))
 
 
 def write_private_file(path: Path, text: str) -> bool:

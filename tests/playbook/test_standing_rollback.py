@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stage import DATABASES
+from stage import COMMENT, DATABASES
 
 if TYPE_CHECKING:
     from ansible_collections.balcon.rollback.tests.playbook.scene import Scene
@@ -37,3 +37,29 @@ def test_the_newer_release_does_not_come_back(scene: Scene, tmp_path: Path) -> N
     assert "public door" in outcome.said
     assert "The rollback itself stands" in outcome.said
     assert not scene.maintenance_file.exists()
+
+
+def test_maintenance_mode_that_cannot_be_turned_off(scene: Scene, tmp_path: Path) -> None:
+    """The run is closed on the server all the same, and nothing is taken back."""
+    newer = tmp_path / "newer"
+    commands = {"stop": ["true"], "older": ["true"], "newer": ["touch", str(newer)]}
+    maintenance = {"provider": "command", "command": {"on": ["true"], "off": ["false"]}}
+    before = scene.execute("production", STATE)
+    outcome = scene.play(
+        "env=production",
+        "rollback_rehearse=auto",
+        "reason=a test",
+        f"confirm={DATABASES['production']}",
+        production={
+            "rollback_keep_release": False,
+            "rollback_release": {"commands": commands},
+            "rollback_maintenance": maintenance,
+        },
+    )
+    assert outcome.exit_code != 0, outcome.output
+    assert scene.execute("production", STATE) == before[:-1]
+    assert not newer.exists()
+    comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+    assert scene.execute("production", comment) == [(COMMENT,)]
+    assert outcome.records[-1]["outcome"] == "failed"
+    scene.wait(lambda: not scene.sessions("production"), "the keeper is gone")
