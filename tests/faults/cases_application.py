@@ -76,7 +76,7 @@ CASES: list[Case] = [
         (BEFORE, HELD),
         nothing,
         _older_release_does_not_start,
-        says("app_release"),
+        says("of the release switch failed with exit code 1"),
     ),
     Case(
         "somebody-deploys",
