@@ -56,7 +56,7 @@ def _full(leave: int = 0) -> Act:
 
 
 def _read_only(trial: Trial) -> None:
-    small_disk.set_read_only(trial.state_dir())
+    trial.endings.enter_context(small_disk.read_only(trial.state_dir()))
     trial.playbook.go()
 
 

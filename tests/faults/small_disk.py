@@ -1,7 +1,7 @@
 # Copyright (c) 2026, balcon.rollback contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A disk of a few megabytes: a tmpfs, which only root can mount."""
+"""A disk of a few megabytes (a tmpfs), or one that is read-only: only root can mount them."""
 
 from __future__ import annotations
 
@@ -59,9 +59,15 @@ def free(folder: Path) -> None:
     (folder / FILLER).unlink(missing_ok=True)
 
 
-def set_read_only(folder: Path, *, read_only: bool = True) -> None:
-    """Let nobody write to the disk, not even root; or let them again."""
-    subprocess.run(["mount", "-o", f"remount,{'ro' if read_only else 'rw'}", folder], check=True, capture_output=True)
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[Path]:
+    """Let nobody open a file of a folder for writing, not even root; what is open already can be written on."""
+    subprocess.run(["mount", "--bind", folder, folder], check=True, capture_output=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True, capture_output=True)
+        yield folder
+    finally:
+        _unmount(folder)
 
 
 def _mount(folder: Path, megabytes: int) -> bool:
