@@ -87,6 +87,16 @@ def test_four_times(run_module: Any, arguments: Any, tmp_path: Path) -> None:
     assert made["backup_id"] in journal
 
 
+def test_a_folder_in_its_place_that_is_no_backup(run_module: Any, arguments: Any, tmp_path: Path) -> None:
+    options = {**arguments, **run_options(tmp_path)}
+    place = Path(run_module("db_backup", check_mode=True, **options)["path"])
+    place.mkdir(mode=0o700)
+    for check_mode in (True, False):
+        refused = run_module("db_backup", check_mode=check_mode, **options)
+        assert f"there is no manifest in {place}" in refused["msg"]
+    assert list(place.iterdir()) == []
+
+
 def test_verified_by_restore_leaves_no_scratch_database(run_module: Any, arguments: Any, shop: Any) -> None:
     result = run_module("db_backup", verify="restore", signing_key=KEY, **arguments)
     assert not result["failed"], result

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
+from psycopg2 import sql
 from window import OTHER_RUN_ID, Window, wait_until
 
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.properties import (
@@ -144,6 +145,24 @@ def test_a_database_that_only_has_the_name_is_not_dropped(window: Window, databa
     assert "its comment must both say so" in result["msg"]
     assert window.module("db_clone", purpose="trial")["failed"]
     assert window.name("trial") in database.relatives()
+
+
+@pytest.mark.parametrize("comment", ["somebody looks at this one", '{"balcon.rollback": {"run_id": "cut off'])
+def test_what_says_something_else_of_itself_is_not_half_made(window: Window, database: Database, comment: str) -> None:
+    """A copy that was left half-made has no comment at all: what has one is a person's to look at."""
+    window.advance_to("closed")
+    for purpose in ("candidate", "trial"):
+        name = window.name(purpose)
+        database.execute(f'CREATE DATABASE "{name}" ALLOW_CONNECTIONS false', url=database.admin_url)
+        statement = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment))
+        database.execute(statement, url=database.admin_url)
+    made = window.module("db_clone", purpose="candidate")
+    assert "does not say that run" in made["msg"]
+    dropped = window.module("db_clone", purpose="trial", state="absent")
+    assert "its comment must both say so" in dropped["msg"]
+    assert {window.name("candidate"), window.name("trial")} <= set(database.relatives())
+    leftovers = window.module("db_info", free_bytes=10**12)["leftovers"]
+    assert [leftover["state"] for leftover in leftovers] == ["closed", "closed"]
 
 
 def test_a_candidate_is_not_dropped(window: Window) -> None:

@@ -148,6 +148,17 @@ def test_a_whole_run(hostile: Hostile) -> None:
     check_reports(window.run.folder)
 
 
+def test_the_commands_to_type_are_one_line(hostile: Hostile) -> None:
+    """A line feed in a name would cut a command in two, and what is typed first would not be all of it."""
+    hostile.window.advance_to("swapped")
+    held = hostile.module("db_hold", because="somebody must decide", phase="restore")
+    for command in held["commands"].values():
+        assert command.isprintable()
+    hostile.database.execute(held["commands"]["go_back"], url=hostile.database.admin_url)
+    assert hostile.window.comment() == "it's {{7*7}} <b>\n\"%s"
+    assert hostile.rows() == HOSTILE_ROWS
+
+
 def check_reports(folder: Path) -> None:
     """Nothing of a name becomes markup, and none begins a line of its own."""
     page = (folder / "report.html").read_text()

@@ -433,6 +433,8 @@ def read_manifest(path: Path, signing_key: str | None = None) -> Manifest:
     try:
         check_trusted_folder(path)
         text = read_trusted(path / manifests.FILE_NAME).decode()  # not as text: that would mend line ends
+    except FileNotFoundError:
+        raise manifests.BackupNotTrusted(f"there is no manifest in {path}") from None
     except UnicodeDecodeError:
         raise manifests.BackupNotTrusted("its manifest is not text") from None
     except NotTrusted as error:

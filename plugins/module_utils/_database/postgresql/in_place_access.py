@@ -11,6 +11,7 @@ from ..._domain.description import Description, render_description
 from ..._domain.errors import Refused, RollbackError
 from ..._domain.in_place import description_data
 from ..._domain.run_states import check_gate_passed, check_step
+from ..._domain.typed import sql_name, sql_text
 from ..._driver import sql
 from .blockers import refuse_blockers
 from .in_place_blockers import find_in_place_blockers, remaining_sessions
@@ -139,25 +140,18 @@ def kept_grants(description: Description) -> list[Grant]:
     return [Grant(**grant) for grant in description.data["grants"]]
 
 
-def opening_commands(cursor: Cursor, database: str, description: Description) -> str:
+def opening_commands(database: str, description: Description) -> str:
     """Return the SQL that opens a database as it is now, with the privileges of before and its own comment."""
-    statements: list[Any] = [
-        sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-            sql.SQL(grant.privilege),
-            sql.Identifier(database),
-            sql.SQL("PUBLIC") if grant.grantee is None else sql.Identifier(grant.grantee),
-            sql.SQL(" WITH GRANT OPTION" if grant.grantable else ""),
-        )
+    name = sql_name(database)
+    statements = [
+        f"GRANT CONNECT ON DATABASE {name} TO {'PUBLIC' if grant.grantee is None else sql_name(grant.grantee)}"
+        f"{' WITH GRANT OPTION' if grant.grantable else ''};"
         for grant in kept_grants(description)
         if grant.privilege == "CONNECT"
     ]
-    statements.append(
-        sql.SQL("COMMENT ON DATABASE {} IS {}").format(
-            sql.Identifier(database), sql.Literal(description.original_comment)
-        )
-    )
-    statements.append(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(database)))
-    return str(sql.SQL("; ").join(statements).as_string(cursor)) + ";"
+    statements.append(f"COMMENT ON DATABASE {name} IS {sql_text(description.original_comment)};")
+    statements.append(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true;")
+    return " ".join(statements)
 
 
 def _check_alone(cursor: Cursor, database: str) -> None:

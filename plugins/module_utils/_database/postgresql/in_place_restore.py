@@ -75,7 +75,7 @@ def restore_in_place(
             return Restored(False, "nothing", None, "", _since(start), _nobody_there(server, description))
         return _from_dump(server, cursor, description, access, (accept_loss, unattended), start)
     except (psycopg2.Error, Refused) as error:
-        raise _not_restored(server, cursor, description, str(error).strip()) from error
+        raise _not_restored(server, description, str(error).strip()) from error
 
 
 def _from_dump(
@@ -126,7 +126,7 @@ def _nothing_written(
         return "counters"
     if not accept_loss:
         _hold(server, description, reason, unattended)
-        raise _written(server, cursor, description, reason, unattended)
+        raise _written(server, description, reason, unattended)
     with server.admin() as admin, admin.cursor() as outside:
         admit(outside, server.database, True)  # to be dumped; nobody but the owner has the privilege
         keep_what_is_there(server, description.run_id, description, access)
@@ -183,8 +183,8 @@ def _nobody_there(server: Server, description: Description) -> str:
     )
 
 
-def _written(server: Server, cursor: Cursor, description: Description, reason: str, unattended: bool) -> Failed:
-    commands = ways_on_in_place(server, cursor, description)
+def _written(server: Server, description: Description, reason: str, unattended: bool) -> Failed:
+    commands = ways_on_in_place(server, description)
     return Failed(
         f"{server.database} was not restored: {reason}.",
         untouched=f"It is {'open' if unattended else 'closed'}, and nothing of it was taken away; the dump is "
@@ -196,8 +196,8 @@ def _written(server: Server, cursor: Cursor, description: Description, reason: s
     )
 
 
-def _not_restored(server: Server, cursor: Cursor, description: Description, reason: str) -> RollbackError:
-    commands = ways_on_in_place(server, cursor, description)
+def _not_restored(server: Server, description: Description, reason: str) -> RollbackError:
+    commands = ways_on_in_place(server, description)
     return Failed(
         f"{server.database} could not be restored in place: {reason}",
         untouched="Nothing of it is half done: it is shut, as it was when this began.",
@@ -207,11 +207,11 @@ def _not_restored(server: Server, cursor: Cursor, description: Description, reas
     )
 
 
-def ways_on_in_place(server: Server, cursor: Cursor, description: Description) -> dict[str, str]:
+def ways_on_in_place(server: Server, description: Description) -> dict[str, str]:
     """Return the two ways out: C(keep), the SQL that opens it as it is now, and C(go_back), the command to type."""
     run = f"ansible-playbook restore.yml -e env=production -e run={description.run_id}"
     loss = " -e accept_loss=true" if description.state in AFTER_SWAP else ""
-    return {"keep": opening_commands(cursor, server.database, description), "go_back": run + loss}
+    return {"keep": opening_commands(server.database, description), "go_back": run + loss}
 
 
 def _since(start: float) -> float:

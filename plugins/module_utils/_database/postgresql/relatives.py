@@ -29,6 +29,7 @@ class Relative(NamedTuple):
         is_open: it lets sessions in.
         is_invalid: a DROP DATABASE on it was interrupted.
         size_bytes: its size, or None where this role may not ask.
+        has_comment: there is a comment on it, ours or somebody else's.
     """
 
     name: str
@@ -38,11 +39,16 @@ class Relative(NamedTuple):
     is_open: bool
     is_invalid: bool
     size_bytes: int | None
+    has_comment: bool
 
     @property
     def is_half_made(self) -> bool:
-        """It was left behind by a run that was killed while making or dropping it."""
-        return self.is_invalid or (self.description is None and not self.is_open)
+        """It was left behind by a run that was killed while making or dropping it.
+
+        A copy of ours is closed and has no comment until it is complete. A comment that is not ours, or was damaged,
+        is a person's to read: what it is on may not be dropped.
+        """
+        return self.is_invalid or not (self.has_comment or self.is_open)
 
 
 def admit(cursor: Cursor, database: str, let_in: bool) -> None:
@@ -73,10 +79,12 @@ def read_relatives(cursor: Cursor, database: str) -> list[Relative]:
         [INVALID_LIMIT],
     )
     relatives = []
-    for name, comment, *state in cursor.fetchall():
+    for name, comment, is_open, is_invalid, size in cursor.fetchall():
         parts = parse_derived_name(name)
         if parts and parts.purpose in PURPOSES and derived_name(database, parts.purpose, parts.run_id) == name:
-            relatives.append(Relative(name, parts.purpose, parts.run_id, parse_description(comment), *state))
+            told = parse_description(comment)
+            state = (is_open, is_invalid, size, comment is not None)
+            relatives.append(Relative(name, parts.purpose, parts.run_id, told, *state))
     return relatives
 
 

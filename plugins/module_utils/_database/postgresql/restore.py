@@ -19,7 +19,8 @@ from ..._domain.errors import Failed, Refused, RollbackError
 from ..._domain.in_place import UNALTERED, is_in_place
 from ..._domain.names import derived_name
 from ..._domain.run_states import AFTER_SWAP, BEFORE_SWAP, check_step
-from ..._driver import psycopg2, sql
+from ..._domain.typed import sql_name, sql_text
+from ..._driver import psycopg2
 from .clone_session import end_copies
 from .counters import rows_written, unproven_because
 from .inside import JOBS, inside
@@ -42,6 +43,11 @@ PROOF, PROOF_BY_CONTENTS = "counters", "contents"
 _UNTOUCHED = "There is nothing to restore: run {run_id} is not open on {database}."
 
 _OPEN = "ALTER DATABASE {public} ALLOW_CONNECTIONS true; COMMENT ON DATABASE {public} IS {comment};"
+
+_GO_BACK = (
+    "BEGIN; ALTER DATABASE {public} RENAME TO {failed}; ALTER DATABASE {before} RENAME TO {public}; "
+    "COMMENT ON DATABASE {public} IS {comment}; ALTER DATABASE {public} ALLOW_CONNECTIONS true; COMMIT;"
+)
 
 
 class Restored(NamedTuple):
@@ -159,11 +165,7 @@ def _state_of(server: Server, run_id: str, description: Description | None) -> s
 
 
 def _open_original(cursor: Cursor, server: Server, description: Description) -> None:
-    command = (
-        sql.SQL(_OPEN)
-        .format(public=sql.Identifier(server.database), comment=sql.Literal(description.original_comment))
-        .as_string(cursor)
-    )
+    command = _OPEN.format(public=sql_name(server.database), comment=sql_text(description.original_comment))
     try:
         end_copies(cursor, description.run_id)
         admit(cursor, server.database, True)
@@ -388,24 +390,15 @@ def _not_restored(server: Server, reason: str, commands: dict[str, str]) -> Fail
 
 def ways_on(server: Server, run_id: str) -> dict[str, str]:
     """Return the SQL for the two ways out of a swap: C(keep) what is there now, or C(go_back)."""
-    public, before, failed = (
-        sql.Identifier(server.database),
-        *(sql.Identifier(derived_name(server.database, purpose, run_id)) for purpose in ("before", "failed")),
-    )
-    keep = sql.SQL(_OPEN)
-    go_back = sql.SQL(
-        "BEGIN; ALTER DATABASE {public} RENAME TO {failed}; ALTER DATABASE {before} RENAME TO {public}; "
-        "COMMENT ON DATABASE {public} IS {comment}; ALTER DATABASE {public} ALLOW_CONNECTIONS true; COMMIT;"
-    )
+    names = {
+        "public": sql_name(server.database),
+        **{purpose: sql_name(derived_name(server.database, purpose, run_id)) for purpose in ("before", "failed")},
+    }
     with locked(server) as (cursor, description):
         relative = find_relative(cursor, server.database, derived_name(server.database, "before", run_id))
-        told = description or (relative.description if relative else None)
-        names = {"public": public, "before": before, "failed": failed}
-        comment = sql.Literal(told.original_comment if told else None)
-        return {
-            "keep": keep.format(comment=comment, **names).as_string(cursor),
-            "go_back": go_back.format(comment=comment, **names).as_string(cursor),
-        }
+    told = description or (relative.description if relative else None)
+    names["comment"] = sql_text(told.original_comment if told else None)
+    return {"keep": _OPEN.format(**names), "go_back": _GO_BACK.format(**names)}
 
 
 def _nothing(message: str, start: float) -> Restored:
