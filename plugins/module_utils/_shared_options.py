@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from ._argspec import ArgumentSpec
+from ._domain.errors import Refused
 from ._domain.notice import EVENTS
 from ._domain.probe import without_credentials
 from ._domain.railway import ENDPOINT as ENDPOINT_OF_RAILWAY
@@ -141,6 +144,25 @@ ENGINE = ArgumentSpec(
         "environment": {"type": "dict", "no_log": True, "default": {}},
     }
 )
+
+
+def maintenance_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of M(balcon.rollback.maintenance_mode), as that module would get them.
+
+    Args:
+        given: what a module got for them as one dictionary.
+
+    Raises:
+        Refused: they are not what that module takes.
+    """
+    result = ArgumentSpecValidator(MAINTENANCE_OPTIONS, required_if=MAINTENANCE_RULES).validate(given)
+    if result.error_messages:
+        raise Refused(
+            f"Maintenance mode cannot be set as it is described: {'; '.join(result.error_messages)}.",
+            untouched="Nothing was touched.",
+            remedy="Correct rollback_maintenance in the inventory: the module maintenance_mode says what it takes.",
+        )
+    return dict(result.validated_parameters)
 
 
 def show_plain_values(module: AnsibleModule, *sources: Any) -> None:

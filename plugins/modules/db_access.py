@@ -81,9 +81,17 @@ options:
   maintenance:
     description:
       - How the keeper turns maintenance mode off after it has opened the original. Without it, the keeper leaves
-        maintenance mode as it is.
+        maintenance mode as it is. With O(maintenance_on), also how it is turned on.
       - The options of M(balcon.rollback.maintenance_mode), but for O(balcon.rollback.maintenance_mode#module:state).
     type: dict
+  maintenance_on:
+    description:
+      - For O(state=closed), turn maintenance mode on before the database is closed, where it is not on already, and see
+        it on where O(maintenance) has a probe. The keeper is there before, and turns it off where the database is never
+        closed, whatever dies in between.
+      - What was found on is left on by the keeper.
+    type: bool
+    default: false
   compared:
     description:
       - For O(state=closed) in a restore, the fingerprint of M(balcon.rollback.db_fingerprint) that was taken before the
@@ -151,6 +159,13 @@ keeper:
   returned: when O(state=closed)
   type: dict
   sample: {"pid": 4711, "supervisor": 4710, "reason": ""}
+maintenance:
+  description:
+    - With O(maintenance_on), what was done about maintenance mode. C(changed), C(found), C(state), C(verified) and
+      C(verified_by) are those of M(balcon.rollback.maintenance_mode).
+  returned: when O(state=closed)
+  type: dict
+  sample: {"changed": true, "found": "off", "state": "on", "verified": true, "verified_by": "probe"}
 written:
   description:
     - With O(compared), the tables that were written to since, each with C(name), C(rows_then) and C(rows_now).
@@ -183,19 +198,32 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     close_in_place,
     preview_closing_in_place,
 )
-from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.keeper import start_keeper
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.keeper import (
+    Keeper,
+    start_keeper,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore_point import DumpAccess
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.sessions import who
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.written import (
     Closed,
     close_and_look,
 )
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import RollbackError
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.in_place import IN_PLACE
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._lasting import ends_with_job
+from ansible_collections.balcon.rollback.plugins.module_utils._maintenance import (
+    ACTIONS,
+    for_journal,
+    present_state,
+    set_state,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._private_files import in_run, load_json
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, module_step
-from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import show_plain_values
+from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import (
+    maintenance_options,
+    show_plain_values,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -204,6 +232,8 @@ if TYPE_CHECKING:
 
 
 NO_KEEPER: dict[str, Any] = {"pid": None, "supervisor": None, "reason": ""}
+
+NO_SWITCH: dict[str, Any] = {"changed": False, "found": None, "verified": False, "verified_by": None}
 
 
 def main() -> None:
@@ -218,10 +248,12 @@ def main() -> None:
             "client_path": {"type": "list", "elements": "path", "default": []},
             "lease_seconds": {"type": "int", "default": 120},
             "maintenance": {"type": "dict", "no_log": True},
+            "maintenance_on": {"type": "bool", "default": False},
             "compared": {"type": "path"},
             "accept_loss": {"type": "bool", "default": False},
             "budget_bytes": {"type": "int"},
         },
+        required_if=[("maintenance_on", True, ["maintenance"])],
     )
     module = ArgumentSpec().merge(DATABASE, RUN, spec).create_module()
     work = _close if module.params["state"] == "closed" else _open
@@ -232,44 +264,87 @@ def _close(module: AnsibleModule) -> dict[str, Any]:
     start = time.monotonic()
     show_plain_values(module, module.params["maintenance"])
     server = Server(module.params["database_url"], module.params["admin_url"])
+    guard = _Guard(module, server)
+    maintenance = NO_SWITCH
+    changed = not is_closed_by(server, module.params["run_id"])
+    try:
+        if changed and module.params["maintenance_on"]:
+            maintenance = _turn_maintenance_on(module, server, guard)
+        with module_step(module, "close the database") as journal_data:
+            closed = _close_now(module, server, guard) if changed else Closed([], [])
+            ended = {
+                "sessions_ended": len(closed.sessions),
+                "sessions": who(closed.sessions),
+                "keeper": guard.told,
+                "written": closed.written,
+            }
+            how = {name: module.params[name] for name in ("lease_seconds", "method")}
+            journal_data.update(ended, closed=True, changed=changed, **how)
+    except RollbackError as error:
+        error.details["maintenance_on"] = maintenance["changed"]
+        raise
+    finally:
+        guard.release()
+    seconds = round(time.monotonic() - start, 3)
+    return {"changed": changed, "state": "closed", "maintenance": maintenance, **ended, "seconds": seconds}
+
+
+class _Guard:
+    """The run's keeper, started once by whatever comes first: maintenance mode, or the closing itself."""
+
+    def __init__(self, module: AnsibleModule, server: Server) -> None:
+        self._module, self._server = module, server
+        self._keeper: Keeper | None = None
+        self.told = NO_KEEPER
+
+    def start(self, maintenance: dict[str, Any] | None) -> None:
+        """Start the keeper, where there is none yet and it can outlive the job.
+
+        Args:
+            maintenance: how it turns maintenance mode off; None where it leaves that as it is.
+        """
+        if self._keeper or self._module.check_mode:
+            return
+        params = self._module.params
+        reason = ends_with_job()
+        self.told = {**NO_KEEPER, "reason": reason}
+        if not reason:
+            run = Run(params["state_dir"], params["run_id"])
+            access = DumpAccess(params["signing_key"], params["client_path"])
+            self._keeper = start_keeper(self._server, run, maintenance, access)
+            self.told = {"pid": self._keeper.pid, "supervisor": self._keeper.supervisor, "reason": ""}
+
+    def release(self) -> None:
+        """Tell the keeper that the database was closed, or that it will not be."""
+        if self._keeper:
+            self._keeper.release()
+
+
+def _turn_maintenance_on(module: AnsibleModule, server: Server, guard: _Guard) -> dict[str, Any]:
+    """Turn maintenance mode on, with the keeper there already: it turns it off if the database is never closed."""
+    options = maintenance_options(module.params["maintenance"])
+    with module_step(module, ACTIONS["on"]) as journal_data:
+        _preview(module, server)
+        found = present_state(options)
+        guard.start(None if found else options)
+        result = set_state(options, True, found, only_plan=module.check_mode)
+        journal_data.update(for_journal(result))
+    return result
+
+
+def _preview(module: AnsibleModule, server: Server) -> list[Session]:
     run = Run(module.params["state_dir"], module.params["run_id"])
-    with module_step(module, "close the database") as journal_data:
-        closed = Closed([], [])
-        keeper_told = NO_KEEPER
-        changed = not is_closed_by(server, run.run_id)
-        if changed:
-            closed = Closed(_preview(module, server, run), [])
-            ends = ends_with_job()
-            if not module.check_mode and ends:
-                keeper_told = {**NO_KEEPER, "reason": ends}
-                closed = _close_now(module, server)
-            elif not module.check_mode:
-                access = DumpAccess(module.params["signing_key"], module.params["client_path"])
-                keeper = start_keeper(server, run, module.params["maintenance"], access)
-                keeper_told = {"pid": keeper.pid, "supervisor": keeper.supervisor, "reason": ""}
-                try:
-                    closed = _close_now(module, server)
-                finally:
-                    keeper.release()
-        ended = {
-            "sessions_ended": len(closed.sessions),
-            "sessions": who(closed.sessions),
-            "keeper": keeper_told,
-            "written": closed.written,
-        }
-        how = {name: module.params[name] for name in ("lease_seconds", "method")}
-        journal_data.update(ended, closed=True, changed=changed, **how)
-    return {"changed": changed, "state": "closed", **ended, "seconds": round(time.monotonic() - start, 3)}
-
-
-def _preview(module: AnsibleModule, server: Server, run: Run) -> list[Session]:
     if module.params["method"] == IN_PLACE:
         return preview_closing_in_place(server, run, module.params["application_roles"])
     return preview_closing(server, run)
 
 
-def _close_now(module: AnsibleModule, server: Server) -> Closed:
+def _close_now(module: AnsibleModule, server: Server, guard: _Guard) -> Closed:
     params = module.params
+    sessions = _preview(module, server)
+    guard.start(params["maintenance"])
+    if module.check_mode:
+        return Closed(sessions, [])
     data = {"owner": Run(params["state_dir"], params["run_id"]).owner()}
     if params["method"] == IN_PLACE:
         roles = params["application_roles"]

@@ -280,7 +280,13 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
-from ansible_collections.balcon.rollback.plugins.module_utils._maintenance import present_state, seen, switch
+from ansible_collections.balcon.rollback.plugins.module_utils._maintenance import (
+    ACTIONS,
+    for_journal,
+    present_state,
+    set_state,
+    word_of,
+)
 from ansible_collections.balcon.rollback.plugins.module_utils._run import module_step
 from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import (
     MAINTENANCE_OPTIONS,
@@ -297,9 +303,6 @@ SPEC = ArgumentSpec(
 ).merge(RUN)
 
 
-ACTIONS = {"on": "turn maintenance mode on", "off": "turn maintenance mode off", "checked": "look at maintenance mode"}
-
-
 def work(module: AnsibleModule) -> dict[str, Any]:
     """Switch, where it is not so already."""
     params = module.params
@@ -307,17 +310,20 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     show_plain_values(module, params["command"], params["http"], params["probe"], params["railway"])
     with module_step(module, ACTIONS[wish]) as journal:
         found = present_state(params)
-        changed = wish != "checked" and found is not (wish == "on")
-        if changed and not module.check_mode:
-            switch(params, wish == "on")
-        word = found is not None if wish == "checked" else seen(params, wish == "on", changed and module.check_mode)
-        verified_by = ("probe" if params["probe"] else "provider") if word else None
-        found_word = None if found is None else ("off", "on")[found]
-        result = {"changed": changed, "state": wish, "found": found_word, "verified": word, "verified_by": verified_by}
-        journal.update(result)
-        if verified_by == "probe" and changed:
-            journal["maintenance"] = wish
+        if wish == "checked":
+            result = _checked(params, found)
+        else:
+            result = set_state(params, wish == "on", found, only_plan=module.check_mode)
+        journal.update(for_journal(result))
     return result
+
+
+def _checked(params: dict[str, Any], found: bool | None) -> dict[str, Any]:
+    shown = found is not None
+    verified_by = ("probe" if params["probe"] else "provider") if shown else None
+    return {
+        "changed": False, "state": "checked", "found": word_of(found), "verified": shown, "verified_by": verified_by,
+    }  # fmt: skip
 
 
 def main() -> None:

@@ -25,12 +25,6 @@ class NotHere(Exception):
 LEASE = int(os.environ.get("FAULTS_LEASE", "12"))
 """Seconds until a keeper acts, where a case waits for that. More on a busy machine: no step may take as long."""
 
-UNREACHABLE: Mapping[str, str] = {
-    "maintenance mode": "nothing was closed, no keeper was there yet, and the server could not be asked as long as the "
-    "run lived: it ends loudly, and leaves the flag to the person whom it calls"
-}
-"""Forgiven where the server is out of reach between maintenance mode and closing, until after the run's end."""
-
 Act = Callable[["Trial"], None]
 
 

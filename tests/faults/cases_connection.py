@@ -20,7 +20,7 @@ import pytest
 from ssh_server import SSHD, SshServer, ssh_server
 
 from . import processes
-from .case import AFTER, BEFORE, HELD, LEASE, UNREACHABLE, Act, Case, NotHere
+from .case import AFTER, BEFORE, HELD, LEASE, Act, Case, NotHere
 from .moments import BEFORE_THE_SWAP, INSIDE, START, inside
 from .trial import Trial
 
@@ -218,7 +218,6 @@ CASES: list[Case] = [
         Case(
             f"proxy-cut-at-{phase.replace('_', '-')}", f"target to database cut before {phase}, until the run is over",
             (BEFORE,), _cut_at_start, _behind_proxy, stand=START[phase], lease=LEASE,
-            forgives=UNREACHABLE if phase == "close" else {},
         )
         for phase in ("close", "candidate", "verify", "swap")
     ),

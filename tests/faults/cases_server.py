@@ -11,7 +11,7 @@ import signal
 import psycopg2
 
 from . import processes
-from .case import AFTER, BEFORE, HELD, LEASE, UNREACHABLE, Act, Case
+from .case import AFTER, BEFORE, HELD, LEASE, Act, Case
 from .moments import BEFORE_THE_SWAP, INSIDE, START, inside
 from .trial import Trial
 
@@ -33,15 +33,30 @@ def _crash_and_kill_in(phase: str) -> Act:
     return fault
 
 
-def _no_connection_left(trial: Trial) -> None:
-    """Take all connections that the server has, and give them back when the playbook is over."""
+def _take_connections(trial: Trial) -> contextlib.ExitStack:
     taken = contextlib.ExitStack()
     trial.endings.push(taken)
     with contextlib.suppress(psycopg2.OperationalError):
         while True:
             taken.enter_context(trial.ground.scene.session("production", "postgres"))
+    return taken
+
+
+def _no_connection_left(trial: Trial) -> None:
+    """Take all connections that the server has, and give them back when the playbook is over."""
+    taken = _take_connections(trial)
     trial.playbook.wait()
     taken.close()
+
+
+def _no_connection_left_in(phase: str) -> Act:
+    def fault(trial: Trial) -> None:
+        with inside(trial, INSIDE[phase]):
+            taken = _take_connections(trial)
+        trial.playbook.wait()
+        taken.close()
+
+    return fault
 
 
 # -- the keeper -----------------------------------------------------------------------------------------------------
@@ -116,7 +131,7 @@ CASES: list[Case] = [
         Case(
             f"server-crash-in-{phase.replace('_', '-')}",
             f"immediate stop and restart, {phase.replace('_', ' ')}: {INSIDE[phase].words}",
-            (BEFORE,) if phase in BEFORE_THE_SWAP else (BEFORE, HELD),
+            {"maintenance_on": (BEFORE, AFTER), "reopen": (BEFORE, HELD)}.get(phase, (BEFORE,)),
             _crash_in(phase),
             INSIDE[phase].prepare,
             stand=INSIDE[phase].stand,
@@ -132,9 +147,12 @@ CASES: list[Case] = [
             f"no-connection-at-{phase.replace('_', '-')}", f"the server is out of connections before {phase}",
             (BEFORE,) if phase in BEFORE_THE_SWAP else (BEFORE, AFTER, HELD),
             _no_connection_left, stand=START[phase], lease=LEASE,
-            forgives=UNREACHABLE if phase == "close" else {},
         )
         for phase in ("gate", "close", "candidate", "verify", "swap")
+    ),
+    Case(
+        "no-connection-in-maintenance-on", "the server is out of connections in maintenance mode", (BEFORE,),
+        _no_connection_left_in("maintenance_on"), INSIDE["maintenance_on"].prepare, stand=START["close"], lease=LEASE,
     ),
     Case(
         "keeper-killed-run-goes-on", "one process of the keeper, before migrate down", (AFTER,), _kill_one_keeper,

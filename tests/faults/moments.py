@@ -20,7 +20,7 @@ START = {
     "preflight": "Preflight | the request was checked",
     "gate": "Gate | production's schema",
     "back_up": "Back up |",
-    "close": "Close | the database takes no connections",
+    "close": "Close | maintenance mode on; the database takes no connections",
     "candidate": "Candidate |",
     "migrate_down": "Migrate down |",
     "verify": "Verify |",
@@ -32,7 +32,17 @@ START = {
 }
 """The first task of a phase; reopening, which has the swap in it, is told apart by its tasks."""
 
-BEFORE_THE_SWAP = ("preflight", "gate", "back_up", "close", "candidate", "migrate_down", "verify", "swap")
+BEFORE_THE_SWAP = (
+    "preflight",
+    "gate",
+    "back_up",
+    "maintenance_on",
+    "close",
+    "candidate",
+    "migrate_down",
+    "verify",
+    "swap",
+)
 
 
 @dataclass(frozen=True)
@@ -100,10 +110,27 @@ def _ours_waits(trial: Trial) -> object:
     return trial.sessions("wait_event_type = 'Lock' AND application_name LIKE 'balcon.rollback%%'")
 
 
+def _wait_in_maintenance(trial: Trial) -> None:
+    """Let the command that turns maintenance mode on do so, and then wait for a flag."""
+    up, done, go = trial.ground.scene.maintenance_file, trial.flag("done"), trial.flag("go")
+    command = f"touch {up} {done} && until test -e {go}; do sleep 0.1; done"
+    trial.changes["production"]["rollback_maintenance"] = {
+        "provider": "command",
+        "command": {"on": ["sh", "-c", command], "off": ["rm", "-f", str(up)], "status": ["test", "-e", str(up)]},
+    }
+
+
 INSIDE = {
     "preflight": Inside("reads the state table", "Preflight | migrations", _locked("migrations_meta"), _ours_waits),
     "gate": Inside("reads the catalogue", START["gate"], _locked("pg_catalog.pg_description"), _ours_waits),
     "back_up": Inside("pg_dump works", START["back_up"], _locked("project_files"), _ours_waits),
+    "maintenance_on": Inside(
+        "maintenance mode is on, nothing is closed",
+        START["close"],
+        _script_waits,
+        lambda trial: trial.flag("done").exists(),
+        _wait_in_maintenance,
+    ),
     "close": Inside(
         "closed, a session does not end",
         START["close"],

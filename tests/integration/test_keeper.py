@@ -42,8 +42,8 @@ def holder(window: Window) -> str | None:
         return run_lock_holder(cursor, window.server.database)
 
 
-def keeper_events(window: Window) -> list[dict[str, Any]]:
-    return [event for event in window.run.events() if event["action"] == "the keeper opened the original again"]
+def keeper_events(window: Window, action: str = "opened the original again") -> list[dict[str, Any]]:
+    return [event for event in window.run.events() if event["action"] == f"the keeper {action}"]
 
 
 def test_the_keeper_holds_the_lock_while_the_run_is_open_and_ends_with_it(window: Window) -> None:
@@ -93,6 +93,73 @@ def test_maintenance_mode_is_turned_off(window: Window, tmp_path: Path) -> None:
     wait_until(lambda: keeper_events(window), "the journal shows it")
     assert not flag.exists()
     assert window.is_open()
+
+
+def maintenance_by_command(folder: Path, wait_for: str = "") -> tuple[dict[str, Any], Path]:
+    """Return maintenance mode by a file that a command touches, and the file; the command may wait for another one."""
+    flag = folder / "maintenance"
+    wait = f"until test -e {folder / wait_for}; do sleep 0.05; done" if wait_for else "true"
+    on = ["sh", "-c", f"touch {flag}; {wait}"]
+    command = {"on": on, "off": ["rm", "-f", str(flag)], "status": ["test", "-e", str(flag)]}
+    return {"provider": "command", "command": command}, flag
+
+
+def test_maintenance_mode_comes_first(window: Window, tmp_path: Path) -> None:
+    maintenance, flag = maintenance_by_command(tmp_path)
+    given = {"state": "closed", "maintenance": maintenance, "maintenance_on": True}
+    foreseen = window.module("db_access", check_mode=True, **given)
+    assert foreseen["maintenance"]["changed"]
+    assert not flag.exists()
+    closed = window.module("db_access", **given)
+    assert closed["maintenance"] == {
+        "changed": True, "state": "on", "found": "off", "verified": True, "verified_by": "provider",
+    }  # fmt: skip
+    assert flag.exists()
+    actions = [event["action"] for event in window.run.events()]
+    assert actions[-2:] == ["turn maintenance mode on", "close the database"]
+    again = window.module("db_access", **given)
+    assert (again["changed"], again["maintenance"]["changed"]) == (False, False)
+
+
+def test_what_was_found_on_is_left_on(window: Window, tmp_path: Path) -> None:
+    maintenance, flag = maintenance_by_command(tmp_path)
+    flag.touch()
+    given = {"state": "closed", "maintenance": maintenance, "maintenance_on": True}
+    closed = window.module("db_access", lease_seconds=1, **given)
+    assert (closed["maintenance"]["changed"], closed["maintenance"]["found"]) == (False, "on")
+    wait_until(lambda: is_gone(closed["keeper"]["pid"]), "the keeper is gone")
+    assert window.is_open()
+    assert flag.exists()
+
+
+def test_killed_between_maintenance_mode_and_closing(window: Window, tmp_path: Path) -> None:
+    """Nothing was closed, and no lease runs: the keeper does not wait for one."""
+    maintenance, flag = maintenance_by_command(tmp_path, wait_for="go")
+    given = {"state": "closed", "maintenance": maintenance, "maintenance_on": True, "lease_seconds": 600}
+    process = window.start("db_access", **given)
+    wait_until(flag.exists, "maintenance mode is on")
+    assert window.is_open()
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not flag.exists(), "maintenance mode is off")
+    (tmp_path / "go").touch()
+    wait_until(lambda: keeper_events(window, "ended maintenance mode"), "the journal shows it")
+    (event,) = keeper_events(window, "ended maintenance mode")
+    assert event["data"]["maintenance"] == "turned off"
+    wait_until(lambda: holder(window) is None, "the keeper is gone")
+    assert window.is_open()
+    assert window.comment() == "ours"
+
+
+def test_another_run_does_not_touch_maintenance_mode(window: Window, tmp_path: Path) -> None:
+    maintenance, flag = maintenance_by_command(tmp_path)
+    given = {"state": "closed", "maintenance": maintenance, "maintenance_on": True}
+    with window.server.admin() as connection, connection.cursor() as cursor:
+        assert take_run_lock(cursor, window.server.database)
+        refused = window.module("db_access", **given)
+    assert "Another run has the lock" in refused["msg"]
+    assert refused["error"]["maintenance_on"] is False
+    assert not flag.exists()
 
 
 def test_a_renewed_lease_keeps_it_closed(window: Window) -> None:

@@ -111,7 +111,10 @@ def test_a_part_of_the_playbook(scene: Scene, typed: list[str]) -> None:
         pytest.param(["--skip-tags", "always"], id="without the request"),
         pytest.param(["--skip-tags", "always,preflight"], id="without request and gate"),
         pytest.param(
-            ["--start-at-task", "Close | the database takes no connections; the keeper watches over it"],
+            [
+                "--start-at-task",
+                "Close | maintenance mode on; the database takes no connections; the keeper watches over it",
+            ],
             id="start-at-task",
         ),
     ],

@@ -21,6 +21,11 @@ from .railway import RailwayProvider
 DEFAULT_DEADLINE_SECONDS = 10.0
 _PROBE_TIMEOUT_SECONDS = 5.0
 
+WORDS = ("off", "on")
+
+ACTIONS = {"on": "turn maintenance mode on", "off": "turn maintenance mode off", "checked": "look at maintenance mode"}
+"""What the journal calls what M(balcon.rollback.maintenance_mode) does."""
+
 
 def provider(spec: Mapping[str, Any]) -> Provider:
     """Make a provider from the options of M(balcon.rollback.maintenance_mode), also as a plain dictionary.
@@ -78,15 +83,44 @@ def present_state(spec: Mapping[str, Any]) -> bool | None:
     return seen if word is None or word == seen else None
 
 
-def seen(spec: Mapping[str, Any], on: bool, only_planned: bool) -> bool:
-    """Tell whether something shows the state that was switched to: the probe did, or the provider says so.
+def set_state(spec: Mapping[str, Any], on: bool, found: bool | None, *, only_plan: bool = False) -> dict[str, Any]:
+    """Turn maintenance mode on or off where it is not so already.
 
     Args:
-        spec: the module's options.
-        on: the state that was wished for.
-        only_planned: nothing was switched, because of check mode.
+        spec: the options of M(balcon.rollback.maintenance_mode).
+        on: the state that is wished for.
+        found: what `present_state` said.
+        only_plan: change nothing, because of check mode.
+
+    Returns:
+        What M(balcon.rollback.maintenance_mode) returns.
+
+    Raises:
+        Failed: as `switch`.
     """
-    return not only_planned and (bool(spec.get("probe")) or provider(spec).is_on() is on)
+    changed = found is not on
+    if changed and not only_plan:
+        switch(spec, on)
+    shown = not (changed and only_plan) and (bool(spec.get("probe")) or provider(spec).is_on() is on)
+    verified_by = ("probe" if spec.get("probe") else "provider") if shown else None
+    return {
+        "changed": changed,
+        "state": WORDS[on],
+        "found": word_of(found),
+        "verified": shown,
+        "verified_by": verified_by,
+    }
+
+
+def word_of(found: bool | None) -> str | None:
+    """Return a state as modules return it."""
+    return None if found is None else WORDS[found]
+
+
+def for_journal(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the journal records of a switch: with C(maintenance) where users were seen to feel it."""
+    felt = result["verified_by"] == "probe" and result["changed"]
+    return {**result, **({"maintenance": result["state"]} if felt else {})}
 
 
 def switch(spec: Mapping[str, Any], on: bool) -> None:

@@ -215,7 +215,7 @@ class _Pair:
             child = os.fork()
             if child == 0:
                 self._be_the_keeper()
-            self._watch.forget_ready()
+            self._watch.forget_start()
             _none, status = os.waitpid(child, 0)
             if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
                 return
@@ -248,9 +248,14 @@ class _Watch:
         self._give_up_at = time.monotonic() + GIVE_UP_SECONDS
         self._lease, self._lease_seen_at = "", 0.0
         self._said = ""
+        self._may_not_have_closed = True
 
-    def forget_ready(self) -> None:
-        """Close our end of the pipe that says that the lock is held."""
+    def forget_start(self) -> None:
+        """Be what the next keeper is: nobody waits for its answer, and it has not seen what the run had done before."""
+        self._forget_ready()
+        self._may_not_have_closed = False
+
+    def _forget_ready(self) -> None:
         if self._ready is not None:
             os.close(self._ready)
             self._ready = None
@@ -291,7 +296,7 @@ class _Watch:
     def _answer(self, text: bytes) -> None:
         if self._ready is not None:
             os.write(self._ready, text)
-            self.forget_ready()
+            self._forget_ready()
 
     def _description(self, cursor: Cursor) -> Description | None:
         """Return what the database says of our run; None when that is over, or has not begun."""
@@ -305,10 +310,9 @@ class _Watch:
         description = self._description(cursor)
         if description is None:
             if not closing:
-                _log(
-                    "the run is over" if admits(cursor, self._server.database) else "the run is over, or cannot be seen"
-                )
+                self._see_it_over(bool(admits(cursor, self._server.database)))
             return closing
+        self._may_not_have_closed = False
         if description.data.get("held"):
             _log(f"a person decides, because {description.data['held']}")
             return False
@@ -316,6 +320,18 @@ class _Watch:
         if not self._has_run_out(cursor, description) or is_copying(cursor, self._run.run_id):
             return True
         return not self._finish()
+
+    def _see_it_over(self, is_open: bool) -> None:
+        """End with the run; where it has never closed the database, end the maintenance mode that it may have begun."""
+        if not (self._may_not_have_closed and is_open):
+            _log("the run is over" if is_open else "the run is over, or cannot be seen")
+            return
+        _log("the database was not closed")
+        if self._maintenance:
+            problem = self._turn_maintenance_off()
+            reason = f"{self._server.database} was not closed"
+            data = {"reason": reason, "maintenance": problem}
+            self._record("the keeper ended maintenance mode", changed=True, data=data)
 
     def _has_run_out(self, cursor: Cursor, description: Description) -> bool:
         """Tell whether the run gives no sign of life: by the server's clock, or by our own, if that was set back."""
