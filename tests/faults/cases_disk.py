@@ -61,12 +61,8 @@ def _lied_about(trial: Trial) -> None:
     trial.changes["production"]["rollback_free_bytes"] = 1 << 40
 
 
-def _fill(trial: Trial) -> None:
-    small_disk.fill(_DISKS[trial.folder])
-
-
 def _fill_and_go(trial: Trial) -> None:
-    _fill(trial)
+    small_disk.fill(_DISKS[trial.folder])
     trial.playbook.go()
 
 
@@ -75,9 +71,10 @@ CASES: list[Case] = [
         "disk-full",
         "too little room for a copy, seen in preflight",
         (BEFORE,),
-        nothing,
-        all_of(_on_a_small_disk, _fill),
+        _fill_and_go,
+        _on_a_small_disk,
         says("are free"),
+        stand=START["preflight"],
         needs=small_disk.can_be_had,
     ),
     Case(

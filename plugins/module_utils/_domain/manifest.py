@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Manifest = Dict[str, Any]
 
-FORMAT = 3
+FORMAT = 4
 
 FILE_NAME = "manifest.json"
 
