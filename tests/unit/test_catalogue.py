@@ -88,9 +88,37 @@ def test_change_and_canonical_change() -> None:
             "constraints": ["public.orders.orders_pkey"],
             "tables": ["public.orders"],
         },
-        "altered": {"columns": {"public.users.id": {"type": "bigint", "default": "0"}}},
+        "altered": {
+            "columns": {"public.users.id": {"type": "bigint", "default": "0"}},
+            "tables": {"public.users": {"owner": "other"}},
+        },
     }
     assert is_empty(change_between(BEFORE, BEFORE))
+
+
+def test_privileges_are_compared_by_what_was_given_and_taken() -> None:
+    """Who may do what differs between staging and production; what a migration changes of it must not."""
+
+    def change(before: list[str] | None, after: list[str] | None) -> Any:
+        tables = [{"tables": {"public.users": {"owner": "shop", "acl": acl}}} for acl in (before, after)]
+        return canonical(change_between(*tables))
+
+    given = {"tables": {"public.users": {"acl": {"added": ["auditor=SELECT"], "removed": []}}}}
+    assert change(["app=SELECT"], ["app=SELECT", "auditor=SELECT"])["altered"] == given
+    assert change(None, ["auditor=SELECT"])["altered"] == given
+    taken = change(["app=SELECT"], None)["altered"]["tables"]["public.users"]["acl"]
+    assert taken == {"added": [], "removed": ["app=SELECT"]}
+    assert is_empty(change(["app=SELECT"], ["app=SELECT"]))
+    nothing = canonical(change_between({}, {}))
+    assert compare_changes(nothing, change(None, ["auditor=SELECT"]))[0].startswith("not expected: table public.users")
+
+
+def test_privileges_of_what_is_to_come_are_compared_too() -> None:
+    entry = {"shop * r": {"owner": "shop", "acl": ["auditor=SELECT"]}}
+    added = canonical(change_between({"default_privileges": {}}, {"default_privileges": entry}))
+    assert added["added"] == {"default_privileges": entry}
+    table = {"tables": {"public.users": {"owner": "shop", "acl": ["auditor=SELECT"], "kind": "r"}}}
+    assert canonical(change_between({}, table))["added"] == {"tables": {"public.users": {"kind": "r"}}}
 
 
 def test_alteration_that_only_prints_otherwise_is_none() -> None:

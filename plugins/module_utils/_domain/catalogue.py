@@ -87,12 +87,13 @@ def canonical(change: Change) -> Change:
     """Return a change in the form in which changes of databases of different origin can be compared.
 
     Of what was removed only identities remain; of what was altered only the new value, and only where the canonical
-    value changed; expressions lose casts, redundant parentheses and their spacing; who owns and may use an object, and
-    where it lies, are left out, because roles and disks differ between environments.
+    value changed; expressions lose casts, redundant parentheses and their spacing. Who owns and may use an object, and
+    where it lies, differs between environments: of a new object it is left out, and of one that stays only the
+    difference remains, which privileges it gained and which it lost.
     """
     return {
         "added": _each(change["added"], _canonical_attributes),
-        "removed": {kind: sorted(objects) for kind, objects in change["removed"].items() if _compared(kind)},
+        "removed": {kind: sorted(objects) for kind, objects in change["removed"].items()},
         "altered": _without_empty(_each(change["altered"], _canonical_alteration)),
     }
 
@@ -240,15 +241,10 @@ def _with(attributes: Any) -> str:
     return f" with {_shown(attributes)}" if attributes else ""
 
 
-def _compared(kind: str) -> bool:
-    return kind not in _RIGHTS_KINDS
-
-
 def _each(part: dict[str, Any], function: Any) -> dict[str, Any]:
     return {
         kind: {name: function(kind, attributes) for name, attributes in objects.items()}
         for kind, objects in part.items()
-        if _compared(kind)
     }
 
 
@@ -261,13 +257,25 @@ def _without_empty(part: dict[str, Any]) -> dict[str, Any]:
 
 def _canonical_attributes(kind: str, attributes: Attributes) -> Attributes:
     values = _canonical_values(kind, attributes)
-    return {key: value for key, value in values.items() if key not in (*RIGHTS, *PLACEMENT)}
+    kept = RIGHTS if kind in _RIGHTS_KINDS else ()  # the privileges are what such an entry is
+    return {key: value for key, value in values.items() if key in kept or key not in (*RIGHTS, *PLACEMENT)}
 
 
 def _canonical_alteration(kind: str, alteration: Attributes) -> Attributes:
     before = _canonical_attributes(kind, {key: value["before"] for key, value in alteration.items()})
     after = _canonical_attributes(kind, {key: value["after"] for key, value in alteration.items()})
-    return {key: value for key, value in after.items() if value != before[key]}
+    altered = {key: value for key, value in after.items() if value != before[key]}
+    rights = {key: _difference(alteration[key]) for key in RIGHTS if key in alteration and key not in altered}
+    return {**altered, **rights}
+
+
+def _difference(alteration: Mapping[str, Any]) -> Any:
+    """Return what was given and taken of a list of privileges or roles; of an owner, the new one."""
+    before, after = alteration["before"], alteration["after"]
+    if isinstance(before, str) or isinstance(after, str):
+        return after
+    old, new = set(before or ()), set(after or ())
+    return {"added": sorted(new - old), "removed": sorted(old - new)}
 
 
 def _canonical_values(kind: str, attributes: Attributes) -> Attributes:
