@@ -111,12 +111,12 @@ def play(ground: Ground, case: Case) -> Row:
     lacking = case.needs()
     if lacking:
         return Row(case.name, lacking, verdict=SKIPPED)
-    ground.reset()
     (ground.folder / "trials").mkdir(mode=0o700, exist_ok=True)
     trial = Trial(ground, ground.folder / "trials" / case.name, case.lease)
     row = Row(case.name, case.moment)
     started = time.monotonic()
     try:
+        ground.reset()
         _act(trial, case)
         row.seconds = round(time.monotonic() - started, 1)
         _judge(trial, case, row)

@@ -33,6 +33,7 @@ pool_mode = session
 default_pool_size = 20
 server_login_retry = 1
 server_reset_query =
+ignore_startup_parameters = options
 logfile = {folder}/pgbouncer.log
 """
 
