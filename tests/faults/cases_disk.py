@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import small_disk
-from .case import AFTER, BEFORE, Case, nothing
+from .case import AFTER, BEFORE, Case
 from .ground import PRODUCTION
 from .moments import START
 from .saying import all_of, says

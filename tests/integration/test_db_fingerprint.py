@@ -185,7 +185,9 @@ def test_a_number_of_which_only_the_upper_half_changes_is_seen(fingerprint: Any,
 
 
 @pytest.mark.parametrize("method", ["record", "text"])
-@pytest.mark.parametrize(("one", "other"), [("5", "-5"), ("1", "10000"), ("1.0", "1.00"), ("NaN", "1e400"), ("0", None)])
+@pytest.mark.parametrize(
+    ("one", "other"), [("5", "-5"), ("1", "10000"), ("1.0", "1.00"), ("NaN", "1e400"), ("0", None)]
+)
 def test_a_numeric_is_what_is_written(fingerprint: Any, shop: Any, method: str, one: str, other: str | None) -> None:
     """The server's own hash of it knows no sign and no scale, and its last bits are those of the number's weight."""
     shop.execute("CREATE TABLE priced (price numeric)")
