@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from embedded_postgresql import VERSIONS, Cluster
 
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.backup import read_backup
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.manifest import BackupNotTrusted
@@ -230,6 +231,50 @@ def test_restore_that_loses_rows_is_found_and_dropped(
     result = run_module("db_restore", backup=backup.name, **{**arguments, "client_path": [str(tools)]})
     assert result["failed"]
     assert "Table public.child has 1 rows, it had 2" in result["msg"]
+    assert shop.relatives() == [shop.name]
+
+
+@pytest.fixture
+def newer_tools(shop: Any) -> str:
+    """The folder of the newest tools that are here, where the server is older."""
+    if shop.server.version == max(VERSIONS):
+        pytest.skip("there are no tools here that are newer than this server")
+    return str(Cluster(Path("unused"), max(VERSIONS), "unused").bin_dir)
+
+
+def test_tools_that_are_newer_than_the_server(run_module: Any, arguments: Any, shop: Any, newer_tools: str) -> None:
+    """pg_restore sets transaction_timeout from 17 on, which an older server refuses; that is all that goes wrong."""
+    arguments = {**arguments, "client_path": [newer_tools]}
+    backup = run_module("db_backup", verify="restore", checkpoint=False, **arguments)
+    assert not backup["failed"], backup
+    restored = run_module("db_restore", backup=backup["backup_id"], name=f"{shop.name}__again", **arguments)
+    assert not restored["failed"], restored
+    assert restored["verified"]
+    shop.execute("DELETE FROM child WHERE a = 2")
+    keep = {"keep_dir": str(Path(arguments["backup_dir"]).parent / "kept"), "tables": ["child"]}
+    recovered = run_module("table_recovery", backup=backup["backup_id"], mode="insert_missing", **keep, **arguments)
+    assert not recovered["failed"], recovered
+    assert shop.execute("SELECT count(*) FROM child WHERE a = 2") == [(1,)]
+
+
+def test_newer_tools_with_an_error_of_their_own(
+    run_module: Any, arguments: Any, shop: Any, newer_tools: str, tmp_path: Path
+) -> None:
+    """They do not stop at the first error there; any other one is one all the same."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "pg_dump").symlink_to(f"{newer_tools}/pg_dump")
+    (tools / "pg_restore").write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec {newer_tools}/pg_restore --version\n'
+        f'case "$*" in *--dbname=*) psql=1;; esac\n'
+        f'[ "$psql" ] && {shop.server.bin_dir}/psql -qc "CREATE VIEW child AS SELECT 1" \n'
+        f'exec {newer_tools}/pg_restore "$@"\n'
+    )
+    (tools / "pg_restore").chmod(0o755)
+    backup = run_module("db_backup", checkpoint=False, **{**arguments, "client_path": [newer_tools]})
+    refused = run_module("db_restore", backup=backup["backup_id"], **{**arguments, "client_path": [str(tools)]})
+    assert "already exists" in refused["msg"]
+    assert "dropped again" in refused["msg"]
     assert shop.relatives() == [shop.name]
 
 

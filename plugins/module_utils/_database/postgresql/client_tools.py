@@ -38,6 +38,15 @@ _WANTED = ("pg_dump", "pg_restore")
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?")
 
+_NEWER_SETTINGS = {"transaction_timeout": 17}
+"""What C(pg_restore) sets for its sessions on whatever server, by the major version from which on it does."""
+
+_SETTING_REFUSED = re.compile(r"^Command was: SET (\w+) = [^\n]*;$", re.MULTILINE)
+
+_ERROR = "pg_restore: error:"
+
+_ENDED = "pg_restore: warning: errors ignored on restore: "
+
 _TAIL_CHARACTERS = 2000
 
 _F_SETPIPE_SZ = 1031
@@ -128,6 +137,19 @@ def choose_compression(tools: ClientTools, wanted: str, *, fastest: bool = False
     return CompressionChoice(wanted, arguments.get(wanted, f"-Z{wanted}"))
 
 
+def newer_settings(tools: ClientTools, server: Server) -> list[str]:
+    """Return the settings that this C(pg_restore) sets and the server to restore on is too old to know.
+
+    Each of them is an error that stops a restore with C(--exit-on-error): leave that out, and say in
+    `RunningTool.wait` that these errors, and no others, may be passed over.
+    """
+    known = {name: since for name, since in _NEWER_SETTINGS.items() if since <= tools.major}
+    if not known:
+        return []
+    with server.admin() as connection:
+        return [name for name, since in known.items() if connection.server_version // 10000 < since]
+
+
 def connection_argument(database: str) -> str:
     """Return C(pg_restore)'s argument for a database: its quoted name.
 
@@ -211,8 +233,11 @@ class RunningTool:
         """Tell whether its deadline has passed; whoever reads C(output) looks from time to time."""
         return time.monotonic() > self._end
 
-    def wait(self) -> None:
+    def wait(self, unknown_settings: Sequence[str] = ()) -> None:
         """Wait until it has ended well.
+
+        Args:
+            unknown_settings: as `newer_settings` returned them; that the server refused these is well.
 
         Raises:
             Failed: it did not end well, or not in time; then its whole process group is gone.
@@ -222,7 +247,7 @@ class RunningTool:
         except subprocess.TimeoutExpired:
             self.kill()
             raise self._failed(f"did not end within {self._deadline:.0f} seconds, and was ended") from None
-        if code != 0:
+        if code != 0 and not (code == 1 and unknown_settings and only_refused(self._said(), unknown_settings)):
             raise self._failed(f"ended with exit code {code}")
 
     def kill(self) -> None:
@@ -238,15 +263,30 @@ class RunningTool:
             self._process.stdout.close()
         self._errors.close()
 
-    def _failed(self, how: str) -> Failed:
+    def _said(self) -> str:
         self._errors.seek(0)
-        text = self._errors.read().decode(errors="replace").strip()
-        said = scrub(text, [self._environment.get("PGPASSWORD", "")])[-_TAIL_CHARACTERS:]
+        return self._errors.read().decode(errors="replace").strip()
+
+    def _failed(self, how: str) -> Failed:
+        said = scrub(self._said(), [self._environment.get("PGPASSWORD", "")])[-_TAIL_CHARACTERS:]
         return Failed(
             f"{self.name} {how}{': ' + said if said else '.'}",
             remedy=_remedy(said),
             tool=self.name,
         )
+
+
+def only_refused(said: str, settings: Sequence[str]) -> bool:
+    """Tell whether all that went wrong in a restore is that the server does not know some settings.
+
+    The server's own words may be in any language; C(pg_restore)'s are English, since it runs with the locale C.
+
+    Args:
+        said: what C(pg_restore) printed. At its end it counts errors, but not those of its jobs.
+        settings: their names.
+    """
+    refused = [name for name in _SETTING_REFUSED.findall(said) if name in settings]
+    return _ENDED in said and len(refused) == said.count(_ERROR)
 
 
 @contextmanager

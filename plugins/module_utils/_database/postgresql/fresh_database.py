@@ -16,7 +16,7 @@ from ..._domain.description import Description, parse_description, render_descri
 from ..._domain.errors import Failed, Refused
 from ..._domain.typed import sql_name
 from ..._driver import one_row, psycopg2, sql
-from .client_tools import ClientTools, connection_argument, running, tool_environment
+from .client_tools import ClientTools, connection_argument, newer_settings, running, tool_environment
 from .progress import restoring
 from .properties import Properties, apply_properties, keep_out
 from .run_state import read_comment, write_comment
@@ -251,8 +251,10 @@ def restore_dump(  # noqa: PLR0913  # what pg_restore needs to know, a keyword e
         Failed: C(pg_restore) did not end well. That it did end well proves little: see the fingerprint.
     """
     elsewhere = ["--no-tablespaces", "--no-publications"] if across_servers else []
+    unknown = newer_settings(tools, server)
+    stop = [] if unknown else ["--exit-on-error"]
     arguments = [
-        "--format=directory", "--exit-on-error", f"--jobs={jobs}", "--no-password", "--no-subscriptions",
+        "--format=directory", *stop, f"--jobs={jobs}", "--no-password", "--no-subscriptions",
         *rights.arguments(), *elsewhere, connection_argument(name), str(dump),
     ]  # fmt: skip
     environment = tool_environment(server, name, RESTORE_SETTINGS)
@@ -260,7 +262,7 @@ def restore_dump(  # noqa: PLR0913  # what pg_restore needs to know, a keyword e
     with restoring(server, name, tables or {}), running(
         tools, "pg_restore", arguments, environment=environment, deadline=deadline
     ) as tool:
-        tool.wait()
+        tool.wait(unknown)
     return round(time.monotonic() - start, 3)
 
 

@@ -14,7 +14,7 @@ from ..._domain.description import Description, render_description
 from ..._domain.errors import Failed, Refused
 from ..._domain.names import derived_name
 from ..._domain.toc import choose_lines, data_entry
-from .client_tools import connection_argument, running, tool_environment
+from .client_tools import connection_argument, newer_settings, running, tool_environment
 from .contents import list_tables, read_tables
 from .dump_parts import Dump, chosen
 from .fresh_database import RESTORE_SETTINGS, drop_database, exists, fresh_database, read_description
@@ -128,14 +128,16 @@ def _fill(server: Server, dump: Dump, manifest: Manifest, name: str, tables: Seq
 
 
 def _restore(server: Server, dump: Dump, name: str, what: Sequence[str]) -> None:
+    unknown = newer_settings(dump.tools, server)
+    stop = [] if unknown else ["--exit-on-error"]
     arguments = [
-        "--format=directory", "--exit-on-error", "--no-password", "--no-owner", "--no-privileges", "--no-tablespaces",
+        "--format=directory", *stop, "--no-password", "--no-owner", "--no-privileges", "--no-tablespaces",
         *what, connection_argument(name), str(dump.folder),
     ]  # fmt: skip
     environment = tool_environment(server, name, RESTORE_SETTINGS)
     try:
         with running(dump.tools, "pg_restore", arguments, environment=environment, deadline=dump.deadline) as tool:
-            tool.wait()
+            tool.wait(unknown)
     except Failed as error:
         error.untouched = f"The half-made database {name} was dropped again; no other was touched."
         raise
