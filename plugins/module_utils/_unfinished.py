@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ._database.postgresql.access import release_lock
 from ._database.postgresql.connection import Server, Unreachable
 from ._database.postgresql.information import explained
-from ._database.postgresql.restore_point import DumpAccess
 from ._database.postgresql.unfinished import finish, look
 from ._domain.errors import Refused, RollbackError
+from ._domain.in_place import DumpAccess
 from ._domain.unfinished import (
     BACK,
     FINISHING,

@@ -202,14 +202,13 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
     Keeper,
     start_keeper,
 )
-from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore_point import DumpAccess
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.sessions import who
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.written import (
     Closed,
     close_and_look,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import RollbackError
-from ansible_collections.balcon.rollback.plugins.module_utils._domain.in_place import IN_PLACE
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.in_place import IN_PLACE, DumpAccess
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._lasting import ends_with_job
 from ansible_collections.balcon.rollback.plugins.module_utils._maintenance import (

@@ -153,30 +153,22 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DATABASE, RUN, ArgumentSpec
 from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.connection import Server, Unreachable
-from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.in_place_opening import (
-    open_in_place,
-    preview_opening,
-    rolls_back_in_place,
-)
-from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.replace import (
-    check_is_rehearsal,
-    preview_replacement,
-    replace_with_fresh_copy,
-)
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore import (
     Restored,
     preview_restore,
     restore_original,
 )
-from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore_point import DumpAccess
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_state import rolls_back_in_place
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.swap import (
     BACKUP,
     CANDIDATE,
     Copy,
+    Swapped,
     preview_swap,
     swap_in,
 )
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.in_place import DumpAccess
 from ansible_collections.balcon.rollback.plugins.module_utils._driver import DATABASE_ERROR
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._private_files import contents_of_candidate
@@ -211,15 +203,30 @@ def main() -> None:
 def _swap(module: AnsibleModule, copy: Copy = CANDIDATE, action: str = "swap the candidate in") -> dict[str, Any]:
     server = Server(module.params["database_url"], module.params["admin_url"])
     run_id = module.params["run_id"]
+    keep_release = module.params["keep_release"]
     with module_step(module, action) as journal_data:
-        in_place = copy == CANDIDATE and rolls_back_in_place(server, run_id)
-        result = preview_opening(server, run_id) if in_place else preview_swap(server, run_id, copy)
-        if not module.check_mode:
-            kept = {"keep_release": module.params["keep_release"]}
-            hours = module.params["keep_hours"]
-            result = open_in_place(server, run_id, **kept) if in_place else swap_in(server, run_id, hours, copy, **kept)
+        if copy == CANDIDATE and rolls_back_in_place(server, run_id):
+            result = _open_in_place(module, server, run_id)
+        elif module.check_mode:
+            result = preview_swap(server, run_id, copy)
+        else:
+            result = swap_in(server, run_id, module.params["keep_hours"], copy, keep_release=keep_release)
         journal_data.update(result._asdict(), reopened=True)
     return {**result._asdict(), "opened": True}
+
+
+# What only few runs need is imported when they need it: to go back must be quick.
+
+
+def _open_in_place(module: AnsibleModule, server: Server, run_id: str) -> Swapped:
+    from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.in_place_opening import (
+        open_in_place,
+        preview_opening,
+    )
+
+    if module.check_mode:
+        return preview_opening(server, run_id)
+    return open_in_place(server, run_id, keep_release=module.params["keep_release"])
 
 
 def _restore(module: AnsibleModule) -> dict[str, Any]:
@@ -266,6 +273,12 @@ def _replace(module: AnsibleModule) -> dict[str, Any]:
     run = Run(module.params["state_dir"], module.params["run_id"])
     if run.kind() == "restore":
         return _swap(module, BACKUP, "put the restored backup in the database's place")
+    from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.replace import (
+        check_is_rehearsal,
+        preview_replacement,
+        replace_with_fresh_copy,
+    )
+
     with module_step(module, f"put the fresh copy in the place of {server.database}") as journal_data:
         check_is_rehearsal(run)
         work = preview_replacement if module.check_mode else replace_with_fresh_copy

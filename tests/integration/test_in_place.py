@@ -27,7 +27,6 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.properties import read_grants
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.relatives import admit
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore import restore_original
-from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.restore_point import DumpAccess
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.run_state import (
     advance,
     lease_end,
@@ -38,7 +37,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._database.postgres
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.description import render_description
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.errors import Failed, Refused
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.fingerprint import compare_restored
-from ansible_collections.balcon.rollback.plugins.module_utils._domain.in_place import check_restore_point
+from ansible_collections.balcon.rollback.plugins.module_utils._domain.in_place import DumpAccess, check_restore_point
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.unfinished import Seen, decide
 
 if TYPE_CHECKING:

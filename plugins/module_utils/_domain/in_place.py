@@ -10,7 +10,7 @@ was left in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .description import METHODS, method_of
@@ -36,6 +36,13 @@ _KEPT = ("COMMENT - EXTENSION ", "PUBLICATION - ")
 
 _ROWS = "TABLE DATA "
 _SEQUENCE = "SEQUENCE SET "
+
+
+class DumpAccess(NamedTuple):
+    """How a dump is read: the key of its signature, and folders to look for the client tools in."""
+
+    signing_key: str | None = None
+    client_path: Sequence[str] = ()
 
 
 class Role(NamedTuple):

@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 STEP = "open_in_place"
 
 
-def rolls_back_in_place(server: Server, run_id: str) -> bool:
-    """Tell whether the run that is open on a database is this one, and works on the database itself."""
-    with locked(server) as (_cursor, description):
-        return bool(description and description.run_id == run_id and is_in_place(description))
-
-
 def preview_opening(server: Server, run_id: str) -> Swapped:
     """Check that a run may open the database that it has migrated, without doing it.
 

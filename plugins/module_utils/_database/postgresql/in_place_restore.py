@@ -24,7 +24,7 @@ from .in_place_access import give_access_back, keep_everybody_out, opening_comma
 from .refilling import bring_back, differences
 from .relatives import admit
 from .restore import Restored, left_to_a_person
-from .restore_point import DumpAccess, find_way_back, keep_what_is_there
+from .restore_point import find_way_back, keep_what_is_there
 from .run_lock import tell_keeper
 from .run_state import write_comment
 from .sessions import end_sessions
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
     from ..._domain.description import Description
+    from ..._domain.in_place import DumpAccess
     from .connection import Server
 
 GIVEN_BACK = "before_swap"

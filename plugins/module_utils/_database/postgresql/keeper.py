@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
     from ..._domain.description import Description
+    from ..._domain.in_place import DumpAccess
     from ..._domain.unfinished import Decision, Seen
     from ..._run import Run
     from .connection import Server
-    from .restore_point import DumpAccess
     from .unfinished import Finished
 
 LOOK_SECONDS = 0.5

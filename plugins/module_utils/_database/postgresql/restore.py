@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import cursor as Cursor
 
+    from ..._domain.in_place import DumpAccess
     from .connection import Server
-    from .restore_point import DumpAccess
 
 PROOF, PROOF_BY_CONTENTS = "counters", "contents"
 

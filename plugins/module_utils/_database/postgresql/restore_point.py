@@ -17,18 +17,10 @@ from .refilling import WayBack, differences, try_way_back
 from .run_state import advance, check_state, locked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ..._domain.description import Description
+    from ..._domain.in_place import DumpAccess
     from ..._domain.manifest import Manifest
     from .connection import Server
-
-
-class DumpAccess(NamedTuple):
-    """How a dump is read: the key of its signature, and folders to look for the client tools in."""
-
-    signing_key: str | None = None
-    client_path: Sequence[str] = ()
 
 
 class RestorePoint(NamedTuple):

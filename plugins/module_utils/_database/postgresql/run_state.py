@@ -119,6 +119,12 @@ def locked(server: Server, database: str | None = None) -> Iterator[tuple[Cursor
         yield cursor, parse_description(read_comment(cursor, name))
 
 
+def rolls_back_in_place(server: Server, run_id: str) -> bool:
+    """Tell whether the run that is open on a database is this one, and works on the database itself."""
+    with locked(server) as (_cursor, description):
+        return bool(description and description.run_id == run_id and is_in_place(description))
+
+
 def lease_end(cursor: Cursor, seconds: int) -> str:
     """Return the moment, by the server's clock, at which a lease of so many seconds from now runs out."""
     cursor.execute(

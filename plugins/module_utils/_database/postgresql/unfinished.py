@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import cursor as Cursor
 
+    from ..._domain.in_place import DumpAccess
     from .connection import Server
     from .relatives import Relative
-    from .restore_point import DumpAccess
 
 
 class Finished(NamedTuple):
