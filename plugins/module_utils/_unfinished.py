@@ -78,7 +78,7 @@ def finish_unfinished(module: AnsibleModule) -> dict[str, Any]:
             if not finished.changed:
                 raise _not_finished(decision, params["command"])
             maintenance = _turn_off(params["maintenance"], bool(_stopped(seen)) and decision.kind in BACK)
-            message = finished.message
+            message = f"{finished.message} Maintenance mode: {maintenance}."
             release_lock(server, decision.run_id)
             journal.update(changed=True, maintenance=maintenance, finished_run=finished.data)
             if decision.kind in BACK:
