@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,7 @@ def _ended_loudly(dump: subprocess.Popen[bytes]) -> None:
 def _base_backup_under_way(trial: Trial) -> None:
     """A physical backup of the whole server, slow enough to last as long as the rollback."""
     cluster = trial.ground.scene.cluster("production")
-    target = trial.folder / "base-backup"
+    target = Path(tempfile.mkdtemp(prefix="balcon-rollback-base-"))  # what works in the case's own folder is waited for
     backup = subprocess.Popen(
         [cluster.bin_dir / "pg_basebackup", "--pgdata", target, "--max-rate=64", "--checkpoint=fast", "--dbname",
          cluster.superuser_url()],
