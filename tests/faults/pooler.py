@@ -34,6 +34,7 @@ default_pool_size = 20
 server_login_retry = 1
 server_reset_query =
 ignore_startup_parameters = options
+server_idle_timeout = 1
 logfile = {folder}/pgbouncer.log
 """
 
