@@ -54,6 +54,8 @@ def _at(name: str, harm: Act, phases: tuple[str, ...], lease: int) -> list[Case]
 
 
 def _ends(phase: str, after: tuple[str, ...], harm: Act) -> tuple[str, ...]:
+    if phase == "watch":
+        return (AFTER,)
     if phase == "swap" and harm == _controller:
         return (BEFORE, AFTER)  # the module lives on, and may have done its work before the lease runs out
     return (BEFORE,) if phase in BEFORE_THE_SWAP else after

@@ -131,7 +131,7 @@ CASES: list[Case] = [
         Case(
             f"server-crash-in-{phase.replace('_', '-')}",
             f"immediate stop and restart, {phase.replace('_', ' ')}: {INSIDE[phase].words}",
-            {"maintenance_on": (BEFORE, AFTER), "reopen": (BEFORE, HELD)}.get(phase, (BEFORE,)),
+            {"maintenance_on": (BEFORE, AFTER), "reopen": (BEFORE, HELD), "watch": (AFTER,)}.get(phase, (BEFORE,)),
             _crash_in(phase),
             INSIDE[phase].prepare,
             stand=INSIDE[phase].stand,

@@ -120,6 +120,17 @@ def _wait_in_maintenance(trial: Trial) -> None:
     }
 
 
+def _watch_a_log(trial: Trial) -> None:
+    """Let the run watch a log that says nothing, for longer than it takes to do harm."""
+    log = trial.folder / "application.log"
+    log.touch()
+    trial.changes["production"].update(
+        rollback_watch_seconds=15,
+        rollback_watch_interval=1,
+        rollback_watch={"log": {"provider": "file", "file": {"path": str(log)}}, "baseline_seconds": 0},
+    )
+
+
 INSIDE = {
     "preflight": Inside("reads the state table", "Preflight | migrations", _locked("migrations_meta"), _ours_waits),
     "gate": Inside("reads the catalogue", START["gate"], _locked("pg_catalog.pg_description"), _ours_waits),
@@ -163,4 +174,11 @@ INSIDE = {
         lambda trial: not trial.ground.databases()[trial.candidate()],
     ),
     "reopen": Inside("swapped, reads the state again", START["reopen"], _locked("migrations_meta"), _ours_waits),
+    "watch": Inside(
+        "the rollback is over, its log is watched",
+        "Watch | what users see",
+        lambda _trial: contextlib.nullcontext(),
+        lambda trial: trial.playbook.module(),
+        _watch_a_log,
+    ),
 }

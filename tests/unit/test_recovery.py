@@ -72,6 +72,26 @@ def test_a_run_that_died_before_its_swap_is_opened_again(state: str) -> None:
     assert (plan.way, plan.decision, plan.run_id) == ("run", "open_original", RUN)
 
 
+@pytest.mark.parametrize(
+    ("state", "accept_loss", "said"),
+    [
+        ("closed", False, "Open the original again, as it is. Nothing is lost."),
+        (
+            "migrated",
+            False,
+            "Restore the dump taken when it was closed, in place, in one transaction. Nothing is lost.",
+        ),
+        ("swapped", False, "Only where nothing was written since it was opened."),
+        ("swapped", True, "What was written since is dumped first, and is only there then."),
+    ],
+)
+def test_a_run_in_place_is_brought_back_by_its_dump(state: str, accept_loss: bool, said: str) -> None:
+    seen = status(open_run={**open_run(state, expired=True), "method": "in_place"})
+    plan = choose(seen, Request(run=RUN, accept_loss=accept_loss), COMMAND)
+    assert (plan.decision, plan.run_id) == ("open_original", RUN)
+    assert plan.lines[0].endswith(said)
+
+
 def test_a_run_that_swapped_is_swapped_back_or_kept() -> None:
     seen = status(open_run=open_run("swapped", expired=True))
     assert choose(seen, Request(run=RUN), COMMAND).decision == "swap_back"

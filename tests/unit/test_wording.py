@@ -73,6 +73,12 @@ def test_a_database_that_was_not_put_back_is_the_first_thing_to_do() -> None:
     assert next_steps(RUN, [failure, event(restored=True)]) == []
 
 
+def test_what_a_run_in_place_leaves_is_its_dump() -> None:
+    steps = next_steps({**RUN, "outcome": "rolled_back"}, [event(restore_point="/backups/shop-closed")])
+    assert "/backups/shop-closed is the dump of the database as it was when it was closed" in steps[-1]
+    assert not [line for line in next_steps(RUN, [event(restore_point="/backups/x")]) if "/backups/x" in line]
+
+
 def test_what_a_run_leaves_behind_comes_with_the_command_that_drops_it() -> None:
     assert next_steps({**RUN, "outcome": "rolled_back"}, [event(before='shop"__before_x')])[-1].endswith(
         'DROP DATABASE "shop""__before_x";'
