@@ -179,6 +179,31 @@ def show_plain_values(module: AnsibleModule, *sources: Any) -> None:
     module.no_log_values -= plain - {value for name, value in leaves if not _may_be_seen(name, value)}
 
 
+def show_maintenance(module: AnsibleModule, given: dict[str, Any] | None) -> None:
+    """Let what is not secret in the options of maintenance mode be seen, where a module takes all of them as one.
+
+    Such an option is secret as a whole, and Ansible would take the endpoint's name out of the message that it does not
+    answer. The same values are secret here as in M(balcon.rollback.maintenance_mode).
+
+    Args:
+        module: the module.
+        given: the value of its option that is marked C(no_log).
+    """
+    secret = [leaf for name, value in _secrets(MAINTENANCE_OPTIONS, given or {}) for leaf in _leaves(name, value)]
+    module.no_log_values -= {value for _name, value in _leaves("", given)} - {value for _name, value in secret}
+    show_plain_values(module, given)
+
+
+def _secrets(options: dict[str, Any], given: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Return name and value of each option that is secret by itself, at any depth."""
+    for name, value in given.items():
+        option = options.get(name, {"no_log": True})  # what nobody knows may be anything
+        if option.get("no_log"):
+            yield name, value
+        elif isinstance(value, dict) and "options" in option:
+            yield from _secrets(option["options"], value)
+
+
 def _may_be_seen(name: str, value: str) -> bool:
     if name == "url":  # of an endpoint: some carry a token in their query
         return without_credentials(value) == value

@@ -221,7 +221,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._private_files imp
 from ansible_collections.balcon.rollback.plugins.module_utils._run import Run, module_step
 from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import (
     maintenance_options,
-    show_plain_values,
+    show_maintenance,
 )
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def main() -> None:
 
 def _close(module: AnsibleModule) -> dict[str, Any]:
     start = time.monotonic()
-    show_plain_values(module, module.params["maintenance"])
+    show_maintenance(module, module.params["maintenance"])
     server = Server(module.params["database_url"], module.params["admin_url"])
     guard = _Guard(module, server)
     maintenance = NO_SWITCH

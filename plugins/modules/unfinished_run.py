@@ -118,7 +118,7 @@ from ansible_collections.balcon.rollback.plugins.module_utils._argspec import DA
 from ansible_collections.balcon.rollback.plugins.module_utils._database.dialect import in_dialect
 from ansible_collections.balcon.rollback.plugins.module_utils._errors import run_module
 from ansible_collections.balcon.rollback.plugins.module_utils._run import module_step
-from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import show_plain_values
+from ansible_collections.balcon.rollback.plugins.module_utils._shared_options import show_maintenance
 from ansible_collections.balcon.rollback.plugins.module_utils._unfinished import check_unfinished, finish_unfinished
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ SPEC = ArgumentSpec(
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     """Look, or finish, and return the module's result."""
-    show_plain_values(module, module.params["maintenance"])
+    show_maintenance(module, module.params["maintenance"])
     if module.params["state"] == "finished" and not module.check_mode:
         return finish_unfinished(module)
     with module_step(module, "look for a run that nobody ended") as journal_data:

@@ -151,6 +151,19 @@ def test_killed_between_maintenance_mode_and_closing(window: Window, tmp_path: P
     assert window.comment() == "ours"
 
 
+def test_what_does_not_show_it_is_named_and_no_secret_is(window: Window, tmp_path: Path) -> None:
+    maintenance, flag = maintenance_by_command(tmp_path)
+    token = "Tr0ub4dor-and-3"
+    probe = {"name": "front page", "url": f"http://127.0.0.1:9/?token={token}", "headers": {"X-Key": token}}
+    given = {"state": "closed", "maintenance": {**maintenance, "probe": probe, "deadline": 1}, "maintenance_on": True}
+    failed = window.module("db_access", **given)
+    assert "front page does not show it" in failed["msg"]
+    assert token not in str(failed)
+    assert failed["error"]["maintenance_on"] is False
+    assert not flag.exists()
+    assert window.is_open()
+
+
 def test_another_run_does_not_touch_maintenance_mode(window: Window, tmp_path: Path) -> None:
     maintenance, flag = maintenance_by_command(tmp_path)
     given = {"state": "closed", "maintenance": maintenance, "maintenance_on": True}
