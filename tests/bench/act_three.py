@@ -102,8 +102,7 @@ def _play(demo: Demo, repeat: int) -> Iterator[tuple[str, float]]:
     for number in range(repeat):
         if number:
             _deploy_again(demo)
-        else:
-            _act(demo, REHEARSED)  # the evidence is of the same plan and schema, the next times too
+        _act(demo, REHEARSED)  # each time: evidence is of one database, and a rollback puts another one in its place
         events = _act(demo, ROLLED_BACK)
         taken = list(take_apart(demo.played[-1].run.record, events))
         say(f"  act 3, {number + 1} of {repeat}: {taken[0][1]:.1f} s, ours {dict(taken)[OURS]:.1f} s")
