@@ -17,6 +17,7 @@ import pytest
 from embedded_postgresql import VERSIONS, Cluster
 
 from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.backup import read_backup
+from ansible_collections.balcon.rollback.plugins.module_utils._database.postgresql.client_tools import only_refused
 from ansible_collections.balcon.rollback.plugins.module_utils._domain.manifest import BackupNotTrusted
 
 SHOP = (Path(__file__).parent / "shop.sql").read_text()
@@ -255,6 +256,25 @@ def test_tools_that_are_newer_than_the_server(run_module: Any, arguments: Any, s
     recovered = run_module("table_recovery", backup=backup["backup_id"], mode="insert_missing", **keep, **arguments)
     assert not recovered["failed"], recovered
     assert shop.execute("SELECT count(*) FROM child WHERE a = 2") == [(1,)]
+
+
+REFUSED = "could not execute query: ERROR:  no such parameter\nCommand was: SET transaction_timeout = 0;\n"
+ENDED = "pg_restore: warning: errors ignored on restore: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "well"),
+    [
+        (f"pg_restore: error: {REFUSED}{ENDED}", True),
+        (f"pg_restore: pg_restore: error: error: {REFUSED}{REFUSED}{ENDED}", True),  # two jobs at the same moment
+        (f"pg_restore: error: {REFUSED}", False),  # it did not get to its end
+        (f"pg_restore: error: {REFUSED}pg_restore: error: could not read: cut\n{ENDED}", False),
+        (f"pg_restore: error: {REFUSED.replace('transaction_timeout', 'search_path')}{ENDED}", False),
+        ("", False),
+    ],
+)
+def test_what_newer_tools_may_say(said: str, well: bool) -> None:
+    assert only_refused(said, ["transaction_timeout"]) is well
 
 
 def test_newer_tools_with_an_error_of_their_own(

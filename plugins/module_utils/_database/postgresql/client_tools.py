@@ -43,7 +43,8 @@ _NEWER_SETTINGS = {"transaction_timeout": 17}
 
 _SETTING_REFUSED = re.compile(r"^Command was: SET (\w+) = [^\n]*;$", re.MULTILINE)
 
-_ERROR = "pg_restore: error:"
+_ERROR = "error: "
+"""What C(pg_restore) writes before each message, by itself: its jobs may write something else between."""
 
 _ENDED = "pg_restore: warning: errors ignored on restore: "
 
