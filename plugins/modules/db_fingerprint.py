@@ -46,6 +46,8 @@ options:
     description:
       - V(record) hashes the values as they are stored. It is faster, and compares file copies on one server only.
       - V(text) hashes what a client is shown, and holds across a dump and restore.
+      - By V(record), a table to which nothing was written since O(compare_to) is not hashed again. The versions of its
+        rows prove that, with its file and its columns; not across a restart of the server.
     type: str
     choices: [record, text]
     default: record
@@ -160,6 +162,13 @@ fingerprint:
       returned: success
       type: dict
       sample: {"public.remote": "a foreign table, its rows are on another server"}
+    versions:
+      description:
+        - What a later reading has to know to see whether anything was written. C(of), the server since its start and
+          the database; C(transaction), before which all have ended; C(shapes), by table, of its file and columns.
+      returned: with O(method=record)
+      type: dict
+      sample: {"of": "2026-11-23 08:00:00+00 16385", "transaction": 741, "shapes": {"public.users": "9f86d081884c7d65"}}
     sequences:
       description: Positions of sequences.
       returned: success
@@ -307,7 +316,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
             check_is_candidate(server, database, of_run)
         if of_run and expected is None:
             check_overridden(Run(params["state_dir"], of_run))
-        fingerprint = take_fingerprint(server, database, **{name: params[name] for name in HOW})
+        fingerprint = take_fingerprint(server, database, since=before, **{name: params[name] for name in HOW})
         comparison = compare_fingerprints(before, fingerprint) if before else None
         result = as_result(fingerprint, comparison)
         journal_data.update(changed=False, database=database, proof=result["proof"])

@@ -130,7 +130,7 @@ def test_every_kind_of_change_is_seen(shop: Any, file_copy: str) -> None:
     for statement, difference in DATA:
         for part in statement.split("; "):
             shop.execute(part, url=shop.url_of(file_copy))
-        after = take_fingerprint(server, file_copy)
+        after = take_fingerprint(server, file_copy, since=before)
         differences = compare(before, after)
         assert any(difference in line for line in differences), (statement, differences)
         before = after

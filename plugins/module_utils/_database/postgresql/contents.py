@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +18,7 @@ from ..._domain.errors import Refused
 from ..._driver import one_row, psycopg2, sql
 from ..._progress import reporter
 from .reading import reading
+from .row_versions import is_unwritten
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..._domain.progress import Activity
     from .connection import Server
+    from .row_versions import EarlierReading
 
 _BATCH = 200
 
@@ -34,10 +38,12 @@ SELECT format('%%I.%%I', n.nspname, c.relname), c.relkind, c.oid::bigint, coales
       CASE WHEN NOT coalesce(l.collisdeterministic, true) THEN 'text' WHEN t.typtype = 'e' THEN 'enum'
         WHEN a.atttypid = 'bigint'::regtype THEN 'wide' WHEN a.atttypid = 'numeric'::regtype THEN 'numeric'
         WHEN a.atttypid = ANY (%(time)s::regtype[]) THEN 'time'
-        WHEN a.atttypid = ANY (%(safe)s::regtype[]) THEN 'value' ELSE 'text' END)
+        WHEN a.atttypid = ANY (%(safe)s::regtype[]) THEN 'value' ELSE 'text' END,
+        concat_ws(' ', a.attnum, a.atttypid, a.atttypmod, a.attcollation))
       ORDER BY a.attname COLLATE "C")
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]')
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]'),
+  CASE WHEN c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap') THEN pg_relation_filenode(c.oid)::bigint END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'f') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 1259 AND d.objid = c.oid AND d.deptype = 'e')
@@ -87,12 +93,15 @@ class Table:
         bytes: its size with TOAST, without indexes.
         columns: the quoted names of columns to be read, by name, and how each is hashed: C(value), where hashing it
             proves it, C(wide) for whole numbers of 64 bits, C(numeric), C(time), C(enum), or C(text) for all others.
+        shape: what stays the same while its file does and those columns keep places and types; None where its rows
+            have no versions, since they are not kept as PostgreSQL's own tables are.
     """
 
     identity: str
     oid: int
     bytes: int
     columns: dict[str, str]
+    shape: str | None = None
 
 
 @dataclass
@@ -126,21 +135,25 @@ def list_tables(
         qualified(name): {unquote(column) for column in columns} for name, columns in skip_columns.items()
     }
     found = Tables()
-    for identity, kind, oid, size, columns in rows:
+    for identity, kind, oid, size, columns, file in rows:
         if kind == "f":
             found.skipped[identity] = "a foreign table: its rows are on another server"
         elif identity in left_out:
             found.skipped[identity] = "left out by skip_tables"
         else:
-            found.tables.append(
-                Table(identity, oid, size, _chosen(columns, method, skipped_columns.get(identity, set())))
-            )
+            chosen = _chosen(columns, method, skipped_columns.get(identity, set()))
+            hashed = {name: how for name, _kind, how, _place in chosen}
+            found.tables.append(Table(identity, oid, size, hashed, _shape(oid, file, chosen)))
     return found
 
 
-def _chosen(columns: list[list[str]], method: str, skipped: set[str]) -> dict[str, str]:
+def _chosen(columns: list[list[str]], method: str, skipped: set[str]) -> list[list[str]]:
     generated = {"v"} if method == "record" else {"s", "v"}
-    return {name: how for name, kind, how in columns if kind not in generated and unquote(name) not in skipped}
+    return [column for column in columns if column[1] not in generated and unquote(column[0]) not in skipped]
+
+
+def _shape(oid: int, file: int | None, columns: list[list[str]]) -> str | None:
+    return None if file is None else hashlib.sha256(json.dumps([oid, file, columns]).encode()).hexdigest()[:32]
 
 
 def qualified(name: str) -> str:
@@ -205,7 +218,14 @@ def hash_of_values(values: Iterable[str]) -> str:
 
 
 def read_tables(
-    server: Server, database: str | None, snapshot: str, tables: Iterable[tuple[Table, str]], *, method: str, jobs: int
+    server: Server,
+    database: str | None,
+    snapshot: str,
+    tables: Iterable[tuple[Table, str]],
+    *,
+    method: str,
+    jobs: int,
+    earlier: Mapping[str, EarlierReading] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Read tables in parallel sessions on one snapshot.
 
@@ -216,6 +236,7 @@ def read_tables(
         tables: each with the proof wanted for it, C(contents) or C(counts), the biggest first.
         method: C(record) or C(text).
         jobs: number of sessions.
+        earlier: by table, what was read before, and is returned again where nothing was written to it since.
 
     Raises:
         Refused: a table cannot be read.
@@ -229,7 +250,7 @@ def read_tables(
 
     def work() -> None:
         with reading(server, database, snapshot) as connection:
-            _work_off(connection, tasks, method, results, activity)
+            _work_off(connection, tasks, method, earlier or {}, results, activity)
 
     with reporter.activity("contents", unit="bytes", total=total, done=0) as activity:
         in_parallel([work] * max(1, min(jobs, tasks.qsize())))
@@ -240,6 +261,7 @@ def _work_off(
     connection: Connection,
     tasks: queue.SimpleQueue[tuple[Table, str]],
     method: str,
+    earlier: Mapping[str, EarlierReading],
     results: dict[str, dict[str, Any]],
     activity: Activity,
 ) -> None:
@@ -250,17 +272,21 @@ def _work_off(
             except queue.Empty:
                 return
             activity.subject = table.identity
-            results[table.identity] = read_table(cursor, table, proof, method)
+            results[table.identity] = read_table(cursor, table, proof, method, earlier.get(table.identity))
             activity.done = (activity.done or 0) + table.bytes
 
 
-def read_table(cursor: Cursor, table: Table, proof: str, method: str) -> dict[str, Any]:
+def read_table(
+    cursor: Cursor, table: Table, proof: str, method: str, earlier: EarlierReading | None = None
+) -> dict[str, Any]:
     """Read what one table holds, in the transaction of this session, as `read_tables` does for many.
 
     Raises:
         Refused: it cannot be read as a whole.
     """
     try:
+        if proof == "contents" and earlier and is_unwritten(cursor, table, earlier):
+            return earlier.table
         cursor.execute(rows_query(table, proof, method))
     except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.LockNotAvailable) as error:
         raise Refused(

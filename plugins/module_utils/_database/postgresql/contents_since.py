@@ -33,7 +33,7 @@ def take_rest(server: Server, database: str, fingerprint: Fingerprint, **how: An
     """
     touched = {qualified(name) for name in how.pop("skip_columns") or {}}
     covered = [name for name in fingerprint["tables"] if name not in touched]
-    return take_fingerprint(server, database, skip_tables=covered, **how)
+    return take_fingerprint(server, database, skip_tables=covered, since=fingerprint, **how)
 
 
 def written_by_contents(within: Server, verified: Mapping[str, Any]) -> str:

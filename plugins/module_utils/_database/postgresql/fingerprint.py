@@ -25,6 +25,7 @@ from .contents import (
     read_tables,
 )
 from .reading import export_snapshot, pin, reading
+from .row_versions import earlier_readings, read_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..._domain.fingerprint import Fingerprint
     from .connection import Server
+    from .row_versions import EarlierReading
 
 CONTENTS = ("contents", "counters", "counts", "none")
 
@@ -49,6 +51,7 @@ def take_fingerprint(  # noqa: PLR0913  # one keyword for each option of db_fing
     budget_bytes: int | None = None,
     jobs: int = 2,
     snapshot: str | None = None,
+    since: Fingerprint | None = None,
 ) -> Fingerprint:
     """Take the fingerprint of a database; see `_domain.fingerprint` for what it holds.
 
@@ -62,6 +65,7 @@ def take_fingerprint(  # noqa: PLR0913  # one keyword for each option of db_fing
         budget_bytes: read the contents of so many bytes of tables at most, the smallest first; the rest by counters.
         jobs: sessions that read at the same time.
         snapshot: the name of an exported snapshot to read; by default a new one.
+        since: an earlier fingerprint. By C(record), tables to which nothing was written since are not hashed again.
 
     Raises:
         Refused: the database or one of its tables cannot be read.
@@ -74,10 +78,16 @@ def take_fingerprint(  # noqa: PLR0913  # one keyword for each option of db_fing
         found = Tables()
         if contents != "none":
             found = list_tables(cursor, method=method, skip_columns=skip_columns or {}, skip_tables=skip_tables)
-        since = counters_since(cursor)
-        proofs = _proofs(found.tables, contents, budget_bytes, counted=since is not None)
-        fingerprint = _head(connection, cursor, method, since)
-        fingerprint["tables"] = _read(server, fingerprint["database"], shared, proofs, cursor, method=method, jobs=jobs)
+        counted = counters_since(cursor)
+        proofs = _proofs(found.tables, contents, budget_bytes, counted=counted is not None)
+        fingerprint = _head(connection, cursor, method, counted)
+        earlier: dict[str, EarlierReading] = {}
+        if method == "record":
+            fingerprint["versions"] = read_versions(cursor, found.tables)
+            earlier = earlier_readings(since, fingerprint["versions"])
+        fingerprint["tables"] = _read(
+            server, fingerprint["database"], shared, proofs, cursor, method=method, jobs=jobs, earlier=earlier
+        )
         fingerprint["skipped"] = found.skipped
         fingerprint["sequences"] = read_sequences(cursor) if contents != "none" else {}
         fingerprint["large_objects"] = _large_objects(cursor, contents, budget_bytes, found.tables)
@@ -111,7 +121,7 @@ def fingerprint_here(connection: Connection, *, contents: str = "contents", meth
     return fingerprint
 
 
-def _head(connection: Connection, cursor: Cursor, method: str, since: str | None) -> Fingerprint:
+def _head(connection: Connection, cursor: Cursor, method: str, counted: str | None) -> Fingerprint:
     cursor.execute("SELECT current_database(), current_setting('server_version_num')::int")
     name, version = one_row(cursor)
     catalogue = read_catalogue(connection)
@@ -119,7 +129,7 @@ def _head(connection: Connection, cursor: Cursor, method: str, since: str | None
         "database": name,
         "server_version": version,
         "method": method,
-        "counters_since": since,
+        "counters_since": counted,
         "catalogue": catalogue,
         "catalogue_hash": catalogue_hash(catalogue),
     }
@@ -147,9 +157,11 @@ def _read(
     *,
     method: str,
     jobs: int,
+    earlier: Mapping[str, EarlierReading],
 ) -> dict[str, dict[str, Any]]:
     to_read = [(table, proof) for table, proof in proofs if proof != "counters"]
-    read = read_tables(server, database, snapshot, to_read, method=method, jobs=jobs) if to_read else {}
+    how: dict[str, Any] = {"method": method, "jobs": jobs, "earlier": earlier}
+    read = read_tables(server, database, snapshot, to_read, **how) if to_read else {}
     counters = read_counters(cursor) if len(to_read) < len(proofs) else {}
     by_counters: dict[str, Any] = {"rows": None, "contents": None, "columns": None, "proof": "counters"}
     return {
