@@ -6,6 +6,11 @@
 from __future__ import annotations
 
 
+def _ended(sentence: str) -> str:
+    """End a sentence that another one follows: what a server or program said often ends without a full stop."""
+    return f"{sentence}." if sentence and (sentence[-1].isalnum() or sentence[-1] in "\"')") else sentence
+
+
 class RollbackError(Exception):
     """Something that a person must read: what happened, what was left alone, and what to do next.
 
@@ -20,9 +25,9 @@ class RollbackError(Exception):
 
     def __init__(self, message: str, *, remedy: str, untouched: str = "", **details: object) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = _ended(message)
         self.remedy = remedy
-        self.untouched = untouched
+        self.untouched = _ended(untouched)
         self.details = details
 
     def text(self) -> str:
