@@ -18,7 +18,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._domain.errors import Refused, RollbackError
-from ._domain.journal import next_event, read_journal, render_event
+from ._domain.journal import is_by_keeper, next_event, read_journal, render_event
 from ._domain.names import check_run_id
 from ._domain.readable import readable_line
 from ._trusted import NotTrusted, open_trusted, read_trusted, reason_against
@@ -218,7 +218,18 @@ class Run:
         """
         self.check_can_record()
         with _told_to(lambda event: self.record(phase, action, **event)) as data:
-            yield data
+            try:
+                yield data
+            except RollbackError as error:
+                error.message = self._ended_by_keeper() + error.message
+                raise
+
+    def _ended_by_keeper(self) -> str:
+        """Say what the keeper did with this run, which explains whatever fails afterwards; empty where nothing."""
+        actions: list[str] = []
+        with suppress(RollbackError, OSError):
+            actions = [event["action"] for event in self.events() if is_by_keeper(event)]
+        return f"Run {self.run_id} had given no sign of life, and {actions[-1]}. " if actions else ""
 
 
 @contextmanager

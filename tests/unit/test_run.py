@@ -86,6 +86,18 @@ def test_a_failed_step_is_recorded_and_raised(run: Run) -> None:
     assert failed["outcome"] == "failed"
 
 
+def test_a_step_that_fails_after_the_keeper_came_says_so(run: Run) -> None:
+    """Without it, a controller that comes back reads of a candidate that is not there, and not why."""
+    with pytest.raises(Refused) as first, run.step("candidate", "copy"):
+        raise Refused("It is in use.", remedy="Look.")
+    run.record("restore", "the keeper opened the original again")
+    with pytest.raises(Refused) as second, run.step("migrate_down", "revert"):
+        raise Refused("There is no candidate.", remedy="Look.")
+    said = f"Run {RUN_ID} had given no sign of life, and the keeper opened the original again. There is no candidate."
+    assert (first.value.message, second.value.message) == ("It is in use.", said)
+    assert run.events()[-1]["data"]["error"]["message"] == said
+
+
 @contextlib.contextmanager
 def _no_room() -> Iterator[None]:
     """Let no file grow beyond a kilobyte, as on a disk that is full."""

@@ -41,6 +41,11 @@ def event_hash(event: Event) -> str:
     return hashlib.sha256(_canonical(content).encode(errors="surrogatepass")).hexdigest()
 
 
+def is_by_keeper(event: Event) -> bool:
+    """Tell whether the keeper wrote an event: it finishes a run, or leaves it to a person."""
+    return bool(event["phase"] == "restore" and event["action"].startswith("the keeper "))
+
+
 def next_event(last: Event | None, event: Event) -> Event:
     """Put an event behind the last one of a journal: sequence, previous hash and hash are added."""
     sequence, previous = (last["sequence"] + 1, last["hash"]) if last else (1, FIRST_HASH)

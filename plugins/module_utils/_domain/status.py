@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Dict
 
 from . import evidence as evidence_rules
 from .errors import RollbackError
+from .journal import is_by_keeper
 from .names import parse_derived_name
 from .outcome import summarise
 from .typed import sql_name
@@ -150,8 +151,7 @@ def run_entry(run_id: str, events: Sequence[Event], *, ended: bool) -> Entry:
 
 
 def _how_it_stopped(last: Event) -> str:
-    by_keeper = last["phase"] == "restore" and last["action"].startswith("the keeper ")
-    if by_keeper or (last["outcome"] == "ok" and last["data"].get("restored")):
+    if is_by_keeper(last) or (last["outcome"] == "ok" and last["data"].get("restored")):
         return f"its controller died before it could report; at {last['at']}: {last['action']}"
     return f"it has not ended; its last event is of {last['at']} (phase {last['phase']})"
 
