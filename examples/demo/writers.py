@@ -216,13 +216,15 @@ class Writers:
         """Return what a writer noted up to now."""
         return read_writes(self._log(name))
 
-    def wait_for(self, wanted: Callable[[Write], bool], names: tuple[str, ...] = WRITERS) -> None:
+    def wait_for(
+        self, wanted: Callable[[Write], bool], names: tuple[str, ...] = WRITERS, *, seconds: float = 20
+    ) -> None:
         """Wait until each of these writers has had a write of that kind acknowledged.
 
         Raises:
-            WriterSilent: one of them has not, for 20 seconds.
+            WriterSilent: one of them has not, for so many seconds.
         """
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + seconds
         missing = list(names)
         while missing:
             missing = [name for name in missing if not any(w.acknowledged and wanted(w) for w in self.writes(name))]

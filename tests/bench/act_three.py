@@ -158,7 +158,7 @@ def _deploy_again(demo: Demo) -> None:
     with _told_apart(demo.stage):
         demo.stage.platform.deploy("newer")
         now = time.monotonic()
-        demo.writers.wait_for(lambda write: write.clock > now and "priority" in write.values, ("api",))
+        demo.writers.wait_for(lambda write: write.clock > now and "priority" in write.values, ("api",), seconds=300)
 
 
 def _restored_after(demo: Demo, events: Sequence[Event]) -> float:

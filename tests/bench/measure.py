@@ -49,17 +49,21 @@ def measure(project: Path, arguments: list[str]) -> int:
     asked = _asked(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):  # also where it was started with Ctrl-C ignored
         signal.signal(number, signal.default_int_handler)
+    figures, problem = _begin(asked), None
     try:
         with _folder(asked.sizes) as folder:
-            figures = _figures(asked, project, folder)
+            _take(figures, asked, project, folder)
     except (BenchError, ClusterError, StageError, WriterSilent, psycopg2.Error, OSError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+        problem = f"bench: {error}"
     except KeyboardInterrupt:
         say("\nInterrupted: everything that was started has ended, and its folder is removed.")
         return 130
-    _conclude(figures, project / ".cache" / "bench" / "bench.json", asked.chart)
-    return 0
+    if set(PARTS) & set(figures):  # those that were taken before another one failed are not lost with it
+        figures["load_after"] = os.getloadavg()
+        _conclude(figures, project / ".cache" / "bench" / "bench.json", asked.chart)
+    if problem:
+        print(problem, file=sys.stderr)
+    return 1 if problem else 0
 
 
 def _asked(arguments: list[str]) -> argparse.Namespace:
@@ -106,14 +110,18 @@ def _folder(sizes: list[int]) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _figures(asked: argparse.Namespace, project: Path, folder: Path) -> dict[str, Any]:
-    figures: dict[str, Any] = {
+def _begin(asked: argparse.Namespace) -> dict[str, Any]:
+    return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "processors": os.cpu_count(),
         "python": platform.python_version(),
         "repeat": asked.repeat,
         "load_before": os.getloadavg(),
     }
+
+
+def _take(figures: dict[str, Any], asked: argparse.Namespace, project: Path, folder: Path) -> None:
+    """Take one part after the other."""
     if "speed" in asked.only:
         figures["speed"] = measure_speed(project, folder, asked.postgresql, asked.sizes, asked.repeat)
         figures["shared_blocks"] = measure_shared_blocks(project, asked.postgresql, asked.sizes[-1], asked.repeat)
@@ -125,7 +133,6 @@ def _figures(asked: argparse.Namespace, project: Path, folder: Path) -> dict[str
         figures["sqlite"] = measure_sqlite(folder / "sqlite", asked.repeat)
     if "restore" in asked.only:
         figures["restore"] = measure_restores(project, folder, asked.postgresql, asked.sizes, asked.repeat)
-    return {**figures, "load_after": os.getloadavg()}
 
 
 def _conclude(figures: dict[str, Any], file: Path, chart: Path | None) -> None:
