@@ -84,7 +84,7 @@ def is_unwritten(cursor: Cursor, table: Table, earlier: EarlierReading) -> bool:
     Raises:
         psycopg2.Error: it cannot be read.
     """
-    # age() counts from one transaction for a whole statement, and takes rows from before a wrap for the oldest.
+    # age() counts from one transaction for a whole statement. Rows frozen before a wrap may seem newer, and are hashed.
     newer = f"age(row_.xmin) <= (SELECT age('{int(earlier.transaction) % 2**32}'::xid))"
     cursor.execute(
         f"SELECT count(*), count(*) FILTER (WHERE {newer}) FROM ONLY {table.identity} AS row_"  # noqa: S608  # quoted by the server
